@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# kvmattrd, in layers: policy (pure), the VM's state machine, and what serves them.
+noinst_LTLIBRARIES += daemon/libpolicy.la daemon/libserve.la
+
+daemon_libpolicy_la_SOURCES = \
+	daemon/allocate.c daemon/allocate.h \
+	daemon/policy/attribute-map.c daemon/policy/attribute-map.h \
+	daemon/policy/dialect.c daemon/policy/dialect.h \
+	daemon/policy/fold.c daemon/policy/fold.h \
+	daemon/policy/page-ranges.c daemon/policy/page-ranges.h \
+	daemon/policy/plan.c daemon/policy/plan.h \
+	daemon/policy/policy.c daemon/policy/policy.h \
+	daemon/policy/undo-log.c daemon/policy/undo-log.h \
+	daemon/vm.c daemon/vm.h
+# The fold and the plan are loops over bytes that are worth vectorizing.
+daemon_libpolicy_la_CFLAGS = $(AM_CFLAGS) -O3
+daemon_libpolicy_la_LIBADD = protocol/libprotocol.la
+
+daemon_libserve_la_SOURCES = \
+	daemon/log.c daemon/log.h \
+	daemon/serve/control.c daemon/serve/control.h \
+	daemon/serve/daemon.h \
+	daemon/serve/executor-link.c daemon/serve/executor-link.h \
+	daemon/serve/hosted-vm.c daemon/serve/hosted-vm.h \
+	daemon/serve/jsonrpc.c daemon/serve/jsonrpc.h \
+	daemon/serve/listener.c daemon/serve/listener.h \
+	daemon/serve/methods.c daemon/serve/methods.h \
+	daemon/serve/session.c daemon/serve/session.h \
+	daemon/serve/session-requests.c \
+	daemon/serve/vm-fd.c daemon/serve/vm-fd.h
+daemon_libserve_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(JSON_C_CFLAGS) $(SYSTEMD_CFLAGS)
+daemon_libserve_la_LIBADD = daemon/libpolicy.la $(LIBEVENT_LIBS) $(JSON_C_LIBS) $(SYSTEMD_LIBS) \
+	-lpthread
+
+sbin_PROGRAMS += daemon/kvmattrd
+daemon_kvmattrd_SOURCES = \
+	daemon/configuration.c daemon/configuration.h \
+	daemon/directories.c daemon/directories.h \
+	daemon/kvmattrd.c
+daemon_kvmattrd_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(SYSTEMD_CFLAGS) $(INIH_CFLAGS)
+daemon_kvmattrd_LDADD = daemon/libserve.la $(LIBEVENT_LIBS) $(SYSTEMD_LIBS) $(INIH_LIBS)

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the daemon's rooms share: its event loop, its limits, and the VMs that are registered.
+ *
+ * A hosted VM is a VM's state machine (vm.h) and what ties it to the world: its owner's session,
+ * its agents' sessions, the executor, the file descriptors of its views.
+ */
+#ifndef KVMATTRD_DAEMON_H
+#define KVMATTRD_DAEMON_H
+
+#include "daemon/vm.h"
+#include "protocol/wire.h"
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+struct session;
+struct executor_link;
+
+struct hosted_vm {
+	LIST_ENTRY(hosted_vm) list;
+	struct daemon *daemon;
+	char name[KVMATTR_NAME_SIZE];
+	bool is_simulated;
+	bool is_ready; /* registration is complete: the owner was told */
+	struct vm *vm; /* NULL until the executor has answered the probe */
+	unsigned int n_views;
+	struct wire_view views[KVMATTR_N_VTLS]; /* the pins; once probed, abi and supported bits */
+	int view_fds[KVMATTR_N_VTLS];
+	struct wire_ram *ram; /* to be added when the probe is through */
+	uint32_t n_ram;
+	uint64_t registration_id; /* of the owner's message */
+	enum wire_executor executor_place;
+	struct executor_link *executor;
+	int vmm_executor_socket; /* the VMM's, until it is known whether it is needed; or -1 */
+	struct session *owner;
+	TAILQ_HEAD(, session) sessions; /* the owner's and the agents' */
+	unsigned int n_sessions;
+	struct event *timer;
+	uint64_t registered_us; /* CLOCK_REALTIME */
+};
+
+struct daemon_limits {
+	struct vm_limits vm;
+	unsigned int max_vms;
+	unsigned int max_sessions;
+	unsigned int max_updates_in_flight; /* of one session */
+};
+
+struct daemon {
+	struct event_base *base;
+	struct daemon_limits limits;
+	bool allow_simulated;
+	LIST_HEAD(, hosted_vm) vms;
+	unsigned int n_vms;
+	unsigned int n_sessions;
+	uint64_t next_session_id;
+	uint64_t started_us; /* CLOCK_REALTIME */
+	/* Since the start, VMs that are gone included. */
+	uint64_t vms_registered;
+	uint64_t vms_released;
+};
+
+/* The VM of that name that is ready, or NULL. */
+struct hosted_vm *daemon_find_vm(struct daemon *daemon, const char *name);
+
+#endif

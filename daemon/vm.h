@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One VM: the order of its updates, the batch that is under way, and what became of it.
+ *
+ * A VM is a state machine.  In come updates, what the executor says, the time; out go calls to
+ * carry out and answers.  It reaches the world only through struct vm_ops, so that a test can
+ * run it whole, with faults from a seed.
+ *
+ *	idle ──update──► executing ──all done──► idle, or the next batch
+ *	                    │
+ *	                    ├─ refused ─► undoing ──► the same updates, half as many at a time
+ *	                    └─ no answer in time ─► stuck ──answer──► repairing ─► idle
+ *
+ * One batch is under way at a time; what arrives meanwhile is the next.  When KVM refuses a call,
+ * the batch is taken back, in the layers and in KVM, and tried again half as long: the element
+ * that cannot be done ends up alone and fails alone, everything else is done.  Pages of which it
+ * is not known what KVM holds are in every plan until it is known; the VM is degraded until then.
+ *
+ * Knows no socket, no libevent, no JSON.  One thread.
+ */
+#ifndef KVMATTRD_VM_H
+#define KVMATTRD_VM_H
+
+#include "policy/fold.h"
+#include "policy/plan.h"
+#include "policy/policy.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct vm;
+struct vm_update;
+
+/* What a VM needs of the world.  context is the VM's. */
+struct vm_ops {
+	/*
+	 * Carry out plan's calls from first on: answered, later and never from within, by
+	 * vm_calls_done() or vm_executor_gone().  The plan stays as it is until then.
+	 */
+	void (*execute)(void *context, const struct plan *plan, size_t first);
+	/*
+	 * The update is settled: in force whole (KVMATTR_OK), or its first n_in_force elements.
+	 * It is the callee's to free.
+	 */
+	void (*answer)(void *context, struct vm_update *update, enum kvmattr_status status,
+		       const char *text);
+	/* All that can be answered now has been: a good moment to send. */
+	void (*settled)(void *context);
+	/* Call vm_timer() in so many milliseconds, instead of any earlier request; 0: never mind. */
+	void (*set_timer)(void *context, unsigned int timeout_ms);
+	/* The VM's state in a sentence for the log has changed: degraded, recovered, stuck. */
+	void (*report)(void *context, bool is_trouble, const char *text);
+	uint64_t (*now_us)(void *context); /* monotonic */
+};
+
+struct vm_limits {
+	uint64_t max_pages_per_call;
+	uint64_t max_elements_per_batch;
+	unsigned int executor_deadline_ms;
+};
+
+/* One update on its way.  Made by whoever received it, answered once. */
+struct vm_update {
+	TAILQ_ENTRY(vm_update) queue;
+	void *origin; /* the maker's */
+	struct policy_actor actor;
+	struct policy_element element; /* kind and parameters; range is filled in for each element */
+	uint8_t form;                  /* enum wire_form */
+	uint32_t n_elements;           /* 0 with WIRE_FORM_NONE */
+	const uint8_t *elements;       /* as received; valid as long as the update */
+	uint64_t seqno;
+	uint64_t received_us;
+	uint32_t n_in_force;           /* the VM's: elements that stand */
+	uint32_t n_applied;            /* the VM's: elements in the layers, of the batch under way too */
+	uint64_t commit;               /* the VM's: where it came into force */
+};
+TAILQ_HEAD(vm_update_queue, vm_update);
+
+enum vm_state {
+	VM_IDLE,
+	VM_EXECUTING,
+	VM_UNDOING,
+	VM_REPAIRING,
+	VM_STUCK,
+};
+
+/* Numbers since the registration. */
+struct vm_statistics {
+	uint64_t updates;        /* answered */
+	uint64_t updates_failed;
+	uint64_t elements;       /* in force */
+	uint64_t pages;          /* of these elements */
+	uint64_t batches;
+	uint64_t calls;          /* made, of all plans */
+	uint64_t call_pages;     /* that they covered */
+	uint64_t calls_unmerged; /* what it takes to merge only the consecutive pages of each list */
+	uint64_t refusals;       /* calls that KVM refused */
+	uint64_t retries;        /* calls made again after a transient error */
+	uint64_t batch_us_total; /* from the first call to the last answer */
+	uint64_t batch_us_max;
+};
+
+/* policy is the VM's from then on.  name is copied. */
+struct vm *vm_new(const char *name, struct policy *policy, const struct vm_limits *limits,
+		  const struct vm_ops *ops, void *context);
+/* Answers what is queued with KVMATTR_NO_VM and text, and frees the VM. */
+void vm_free(struct vm *vm, const char *text);
+
+/* Takes an update into the order and, if nothing is under way, starts it.  The update is the
+ * VM's until it is answered, which may be before this returns. */
+void vm_submit(struct vm *vm, struct vm_update *update);
+/*
+ * What became of the calls that execute was told: n_done done, then, if error is not 0, one that
+ * KVM refused with that errno after n_partial of its pages.
+ */
+void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial);
+void vm_timer(struct vm *vm);
+
+/* Looking in. */
+const char *vm_name(const struct vm *vm);
+const struct policy *vm_policy(const struct vm *vm);
+const struct vm_statistics *vm_statistics(const struct vm *vm);
+uint64_t vm_commit(const struct vm *vm);
+enum vm_state vm_state(const struct vm *vm);
+const char *vm_state_name(const struct vm *vm);
+/* Pages of which it is not known what KVM holds; the VM is degraded while there are any. */
+uint64_t vm_unknown_pages(const struct vm *vm);
+size_t vm_queue_length(const struct vm *vm);
+
+/*
+ * Pages of a view from gfn on that have equal effective attributes and state, RAM only.  Returns
+ * false if there is none below limit.  state: enum wire_page_state.
+ */
+struct vm_run {
+	uint64_t gfn;
+	uint64_t n_pages;
+	uint8_t attributes;
+	uint8_t state;
+};
+bool vm_next_run(const struct vm *vm, unsigned int vtl, uint64_t gfn, uint64_t limit,
+		 struct vm_run *ret_run);
+
+#endif
