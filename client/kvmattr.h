@@ -86,8 +86,8 @@ struct kvmattr_executor_ops {
 };
 
 struct kvmattr_view {
-	uint8_t vtl;          /* 0 to 15; VTL 0 has to be among a VM's views */
-	int fd;               /* the KVM VM on which this VTL's attributes are set; stays the caller's
+	uint8_t vtl; /* 0 to 15; VTL 0 has to be among a VM's views */
+	int fd;      /* the KVM VM on which this VTL's attributes are set; stays the caller's
 			       * and open until kvmattr_close() */
 	enum kvmattr_abi pin; /* KVMATTR_ABI_PROBE, or the one dialect that is acceptable */
 };
@@ -156,10 +156,10 @@ KVMATTR_CHECK_RESULT int kvmattr_open_agent(struct kvmattr *owner, unsigned int 
  */
 struct kvmattr_update {
 	enum kvmattr_update_kind kind;
-	uint8_t layer;        /* the imposing VTL, 1 to 15; 0 where the kind has none */
-	uint8_t value;        /* a protection, or 1 for private */
-	uint16_t restricted;  /* set of restricted VTLs, or KVMATTR_ALL_LOWER; 0 where none */
-	uint8_t mbec;         /* KVMATTR_ENABLE_LAYER: mode-based execute control is on */
+	uint8_t layer;       /* the imposing VTL, 1 to 15; 0 where the kind has none */
+	uint8_t value;       /* a protection, or 1 for private */
+	uint16_t restricted; /* set of restricted VTLs, or KVMATTR_ALL_LOWER; 0 where none */
+	uint8_t mbec;        /* KVMATTR_ENABLE_LAYER: mode-based execute control is on */
 	const uint64_t *gfns;
 	const struct kvmattr_range *ranges;
 	uint32_t n;
@@ -260,10 +260,10 @@ KVMATTR_CHECK_RESULT int kvmattr_query(struct kvmattr *connection, unsigned int 
 				       size_t n_runs, size_t *ret_n_runs, uint64_t *ret_next_gfn);
 
 struct kvmattr_explanation {
-	int allowed;         /* no layer denies it: if the guest was stopped, let it try again */
-	uint8_t layer;       /* the highest VTL that denies it: deliver the intercept there */
-	uint16_t denying;    /* set of all that deny it */
-	uint8_t attributes;  /* effective */
+	int allowed;        /* no layer denies it: if the guest was stopped, let it try again */
+	uint8_t layer;      /* the highest VTL that denies it: deliver the intercept there */
+	uint16_t denying;   /* set of all that deny it */
+	uint8_t attributes; /* effective */
 	enum kvmattr_page_state state;
 };
 

@@ -21,12 +21,12 @@ __attribute__((malloc, returns_nonnull)) char *allocate_string(const char *text)
 #define allocate_one(type) ((type *)allocate_zeroed(1, sizeof(type)))
 
 /* Doubles an array when it is full: array is a pointer, n its length, capacity what it holds. */
-#define allocate_room(array, n, capacity)                                                       \
-	do {                                                                                    \
-		if ((n) == (capacity)) {                                                        \
-			(capacity) = (capacity) ? 2 * (capacity) : 16;                          \
-			(array) = allocate_again((array), (capacity), sizeof(*(array)));        \
-		}                                                                               \
+#define allocate_room(array, n, capacity)                                                \
+	do {                                                                             \
+		if ((n) == (capacity)) {                                                 \
+			(capacity) = (capacity) ? 2 * (capacity) : 16;                   \
+			(array) = allocate_again((array), (capacity), sizeof(*(array))); \
+		}                                                                        \
 	} while (0)
 
 #endif

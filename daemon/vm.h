@@ -65,15 +65,16 @@ struct vm_update {
 	TAILQ_ENTRY(vm_update) queue;
 	void *origin; /* the maker's */
 	struct policy_actor actor;
-	struct policy_element element; /* kind and parameters; range is filled in for each element */
-	uint8_t form;                  /* enum wire_form */
-	uint32_t n_elements;           /* 0 with WIRE_FORM_NONE */
-	const uint8_t *elements;       /* as received; valid as long as the update */
+	struct policy_element
+		element;         /* kind and parameters; range is filled in for each element */
+	uint8_t form;            /* enum wire_form */
+	uint32_t n_elements;     /* 0 with WIRE_FORM_NONE */
+	const uint8_t *elements; /* as received; valid as long as the update */
 	uint64_t seqno;
 	uint64_t received_us;
-	uint32_t n_in_force;           /* the VM's: elements that stand */
-	uint32_t n_applied;            /* the VM's: elements in the layers, of the batch under way too */
-	uint64_t commit;               /* the VM's: where it came into force */
+	uint32_t n_in_force; /* the VM's: elements that stand */
+	uint32_t n_applied;  /* the VM's: elements in the layers, of the batch under way too */
+	uint64_t commit;     /* the VM's: where it came into force */
 };
 TAILQ_HEAD(vm_update_queue, vm_update);
 
@@ -87,16 +88,17 @@ enum vm_state {
 
 /* Numbers since the registration. */
 struct vm_statistics {
-	uint64_t updates;        /* answered */
+	uint64_t updates; /* answered */
 	uint64_t updates_failed;
-	uint64_t elements;       /* in force */
-	uint64_t pages;          /* of these elements */
+	uint64_t elements; /* in force */
+	uint64_t pages;    /* of these elements */
 	uint64_t batches;
-	uint64_t calls;          /* made, of all plans */
-	uint64_t call_pages;     /* that they covered */
-	uint64_t calls_unmerged; /* what it takes to merge only the consecutive pages of each list */
-	uint64_t refusals;       /* calls that KVM refused */
-	uint64_t retries;        /* calls made again after a transient error */
+	uint64_t calls;      /* made, of all plans */
+	uint64_t call_pages; /* that they covered */
+	uint64_t
+		calls_unmerged; /* what it takes to merge only the consecutive pages of each list */
+	uint64_t refusals;      /* calls that KVM refused */
+	uint64_t retries;       /* calls made again after a transient error */
 	uint64_t batch_us_total; /* from the first call to the last answer */
 	uint64_t batch_us_max;
 };

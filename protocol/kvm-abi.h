@@ -32,8 +32,7 @@ _Static_assert(sizeof(struct kvm_abi_memory_attributes) == 32, "KVM's own layout
 
 /* v10 and v10na; the call moves address and size past what it has done */
 #define KVM_ABI_V10_GET_SUPPORTED_MEMORY_ATTRIBUTES _IOR(KVM_ABI_IO, 0xd2, uint64_t)
-#define KVM_ABI_V10_SET_MEMORY_ATTRIBUTES                                                       \
-	_IOWR(KVM_ABI_IO, 0xd3, struct kvm_abi_memory_attributes)
+#define KVM_ABI_V10_SET_MEMORY_ATTRIBUTES           _IOWR(KVM_ABI_IO, 0xd3, struct kvm_abi_memory_attributes)
 
 /* deny bits */
 #define KVM_ABI_DENY_READ    (UINT64_C(1) << 0)
@@ -50,11 +49,11 @@ _Static_assert(sizeof(struct kvm_abi_memory_attributes) == 32, "KVM's own layout
 #define KVM_ABI_PRIVATE (UINT64_C(1) << 3)
 
 /* What a stopped access looks like to the VMM */
-#define KVM_ABI_EXIT_MEMORY_FAULT     39
-#define KVM_ABI_MEMORY_FAULT_READ     (UINT64_C(1) << 0)
-#define KVM_ABI_MEMORY_FAULT_WRITE    (UINT64_C(1) << 1)
-#define KVM_ABI_MEMORY_FAULT_EXECUTE  (UINT64_C(1) << 2)
-#define KVM_ABI_MEMORY_FAULT_PRIVATE  (UINT64_C(1) << 3)
+#define KVM_ABI_EXIT_MEMORY_FAULT    39
+#define KVM_ABI_MEMORY_FAULT_READ    (UINT64_C(1) << 0)
+#define KVM_ABI_MEMORY_FAULT_WRITE   (UINT64_C(1) << 1)
+#define KVM_ABI_MEMORY_FAULT_EXECUTE (UINT64_C(1) << 2)
+#define KVM_ABI_MEMORY_FAULT_PRIVATE (UINT64_C(1) << 3)
 
 /* The only VM type on which a stock kernel has memory attributes without confidential hardware */
 #define KVM_ABI_X86_SW_PROTECTED_VM 1

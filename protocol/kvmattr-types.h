@@ -80,29 +80,29 @@ enum kvmattr_update_kind {
  * Outcomes that a caller must handle.  Positive, so that one int can also carry a negative
  * errno for a fault of the machine.  X(NAME, value, "what it means").
  */
-#define KVMATTR_STATUSES(X)                                                                     \
-	X(OK, 0, "done")                                                                        \
-	X(INVALID_PARAMETER, 1, "a parameter is not valid")                                     \
-	X(ACCESS_DENIED, 2, "this peer may not do that")                                        \
-	X(INVALID_VTL_STATE, 3, "the layer is not enabled, or the VTL has no view")             \
-	X(UNSUPPORTED, 4, "this kernel cannot enforce it")                                      \
-	X(OPERATION_DENIED, 5, "the page is locked")                                            \
-	X(VM_EXISTS, 6, "the name or the VM is registered already")                             \
-	X(NOT_A_VM, 7, "the file descriptor is not a VM")                                       \
-	X(NO_VM, 8, "there is no such VM, or it is gone")                                       \
-	X(ABI_MISMATCH, 9, "the kernel speaks another dialect than the pinned one")             \
-	X(INSUFFICIENT_MEMORY, 10, "the kernel has no memory for it")                           \
-	X(KERNEL_REFUSED, 11, "the kernel refused the call")                                    \
-	X(EXECUTOR_STUCK, 12, "the executor does not answer; nothing can be enforced")          \
-	X(LIMIT_EXCEEDED, 13, "a limit of the daemon is reached")                               \
-	X(PROTOCOL_ERROR, 14, "the message breaks the protocol")                                \
+#define KVMATTR_STATUSES(X)                                                            \
+	X(OK, 0, "done")                                                               \
+	X(INVALID_PARAMETER, 1, "a parameter is not valid")                            \
+	X(ACCESS_DENIED, 2, "this peer may not do that")                               \
+	X(INVALID_VTL_STATE, 3, "the layer is not enabled, or the VTL has no view")    \
+	X(UNSUPPORTED, 4, "this kernel cannot enforce it")                             \
+	X(OPERATION_DENIED, 5, "the page is locked")                                   \
+	X(VM_EXISTS, 6, "the name or the VM is registered already")                    \
+	X(NOT_A_VM, 7, "the file descriptor is not a VM")                              \
+	X(NO_VM, 8, "there is no such VM, or it is gone")                              \
+	X(ABI_MISMATCH, 9, "the kernel speaks another dialect than the pinned one")    \
+	X(INSUFFICIENT_MEMORY, 10, "the kernel has no memory for it")                  \
+	X(KERNEL_REFUSED, 11, "the kernel refused the call")                           \
+	X(EXECUTOR_STUCK, 12, "the executor does not answer; nothing can be enforced") \
+	X(LIMIT_EXCEEDED, 13, "a limit of the daemon is reached")                      \
+	X(PROTOCOL_ERROR, 14, "the message breaks the protocol")                       \
 	X(VERSION_MISMATCH, 15, "no common protocol version")
 
 enum kvmattr_status {
 #define X(name, value, text) KVMATTR_##name = value,
 	KVMATTR_STATUSES(X)
 #undef X
-	KVMATTR_N_STATUSES
+		KVMATTR_N_STATUSES
 };
 
 /* "ACCESS_DENIED" and the like; NULL for a number that is no status.  Static; any thread. */
@@ -118,7 +118,7 @@ int kvmattr_abi_from_name(const char *name);
  * where kernel and user execute differ.  Static; any thread.
  */
 const char *kvmattr_protection_name(unsigned int protection);
-/* The protection for "none", "r", "rx", "rw" or "rwx", or -1. */
+/* The protection for such a name, or -1. */
 int kvmattr_protection_from_name(const char *name);
 
 #ifdef __cplusplus

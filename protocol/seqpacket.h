@@ -34,7 +34,8 @@ __attribute__((warn_unused_result)) int seqpacket_send(int socket, const struct 
  * -EAGAIN; -EMSGSIZE for a message larger than the buffer (its descriptors are closed).
  */
 __attribute__((warn_unused_result)) ssize_t seqpacket_receive(int socket, void *buffer, size_t size,
-							      struct seqpacket_fds *ret_fds, int flags);
+							      struct seqpacket_fds *ret_fds,
+							      int flags);
 
 /* Takes out the i-th descriptor: it is the caller's, and seqpacket_fds_close() leaves it alone. */
 int seqpacket_fds_take(struct seqpacket_fds *fds, size_t i);

@@ -31,32 +31,32 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-en
 
 enum wire_type {
 	/* agent socket */
-	WIRE_HELLO = 1,        /* peer: the first message */
-	WIRE_WELCOME = 2,      /* daemon: its answer */
-	WIRE_ERROR = 3,        /* daemon: a request was refused, or (closing) the protocol broken */
-	WIRE_BYE = 4,          /* either: the last message, and why */
-	WIRE_REGISTER = 5,     /* peer, becoming an owner; fds: executor socket, then the views */
+	WIRE_HELLO = 1,    /* peer: the first message */
+	WIRE_WELCOME = 2,  /* daemon: its answer */
+	WIRE_ERROR = 3,    /* daemon: a request was refused, or (closing) the protocol broken */
+	WIRE_BYE = 4,      /* either: the last message, and why */
+	WIRE_REGISTER = 5, /* peer, becoming an owner; fds: executor socket, then the views */
 	WIRE_REGISTERED = 6,
-	WIRE_UPDATE = 7,       /* owner or agent: one or many updates; header.id: the first's seqno */
-	WIRE_ANSWER = 8,       /* header.id: the last seqno that is answered */
-	WIRE_QUERY = 9,        /* effective attributes of a view, as runs */
+	WIRE_UPDATE = 7, /* owner or agent: one or many updates; header.id: the first's seqno */
+	WIRE_ANSWER = 8, /* header.id: the last seqno that is answered */
+	WIRE_QUERY = 9,  /* effective attributes of a view, as runs */
 	WIRE_RUNS = 10,
-	WIRE_EXPLAIN = 11,     /* who denies an access */
+	WIRE_EXPLAIN = 11, /* who denies an access */
 	WIRE_EXPLAINED = 12,
-	WIRE_OPEN_AGENT = 13,  /* owner: a socket bound to (VM, VTL, rights) */
+	WIRE_OPEN_AGENT = 13,   /* owner: a socket bound to (VM, VTL, rights) */
 	WIRE_AGENT_OPENED = 14, /* fd: that socket */
 	/* executor's socket */
-	WIRE_PROBE = 32,       /* daemon: what does KVM say on each target? */
+	WIRE_PROBE = 32, /* daemon: what does KVM say on each target? */
 	WIRE_PROBED = 33,
-	WIRE_CALLS = 34,       /* daemon: carry these out, in order, stop at the first that fails */
+	WIRE_CALLS = 34, /* daemon: carry these out, in order, stop at the first that fails */
 	WIRE_CALLED = 35,
 };
 
 struct wire_header {
 	uint16_t type;
 	uint16_t reserved;
-	uint32_t size;  /* of the whole message, this header included */
-	uint64_t id;    /* an answer has its request's */
+	uint32_t size; /* of the whole message, this header included */
+	uint64_t id;   /* an answer has its request's */
 };
 _Static_assert(sizeof(struct wire_header) == 16, "layout");
 
@@ -78,8 +78,8 @@ enum wire_role { WIRE_ROLE_NONE = 0, WIRE_ROLE_OWNER = 1, WIRE_ROLE_AGENT = 2 };
 struct wire_welcome {
 	struct wire_header header;
 	uint16_t version;
-	uint8_t role;   /* enum wire_role: an agent's socket comes with its rights */
-	uint8_t vtl;    /* of an agent */
+	uint8_t role; /* enum wire_role: an agent's socket comes with its rights */
+	uint8_t vtl;  /* of an agent */
 	uint32_t rights;
 	uint32_t max_message;
 	uint32_t max_updates_in_flight;
@@ -92,7 +92,7 @@ _Static_assert(sizeof(struct wire_welcome) == 136, "layout");
 /* WIRE_ERROR and WIRE_BYE.  The text is NUL-terminated, for people; the message ends after it. */
 struct wire_notice {
 	struct wire_header header;
-	uint32_t status; /* enum kvmattr_status */
+	uint32_t status;  /* enum kvmattr_status */
 	uint32_t closing; /* 1: the daemon closes the connection after this */
 	char text[WIRE_TEXT_SIZE];
 };
@@ -143,12 +143,12 @@ enum wire_form { WIRE_FORM_NONE = 0, WIRE_FORM_PAGES = 1, WIRE_FORM_RANGES = 2 }
  * holds, sent as it is), or as many struct kvmattr_range (WIRE_FORM_RANGES).
  */
 struct wire_update {
-	uint8_t kind;       /* enum kvmattr_update_kind */
-	uint8_t form;       /* enum wire_form */
-	uint8_t layer;      /* the imposing VTL; 0 where the kind has none */
-	uint8_t value;      /* a protection, or 1 for private */
+	uint8_t kind;        /* enum kvmattr_update_kind */
+	uint8_t form;        /* enum wire_form */
+	uint8_t layer;       /* the imposing VTL; 0 where the kind has none */
+	uint8_t value;       /* a protection, or 1 for private */
 	uint16_t restricted; /* set of VTLs; 0 where the kind has none */
-	uint8_t mbec;       /* ENABLE_LAYER: 1 with mode-based execute control */
+	uint8_t mbec;        /* ENABLE_LAYER: 1 with mode-based execute control */
 	uint8_t reserved;
 	uint32_t n_elements;
 	uint32_t reserved2;
@@ -257,9 +257,9 @@ _Static_assert(sizeof(struct wire_probe) == 24, "layout");
 /* What KVM said on one target, uninterpreted. */
 struct wire_probe_result {
 	uint64_t v10_supported;
-	int32_t v10_errno;  /* of KVM_GET_SUPPORTED_MEMORY_ATTRIBUTES; 0 if it answered */
-	int32_t cap_errno;  /* of KVM_CHECK_EXTENSION; 0 if it answered */
-	uint64_t cap;       /* KVM_CAP_MEMORY_ATTRIBUTES */
+	int32_t v10_errno; /* of KVM_GET_SUPPORTED_MEMORY_ATTRIBUTES; 0 if it answered */
+	int32_t cap_errno; /* of KVM_CHECK_EXTENSION; 0 if it answered */
+	uint64_t cap;      /* KVM_CAP_MEMORY_ATTRIBUTES */
 };
 _Static_assert(sizeof(struct wire_probe_result) == 24, "layout");
 
@@ -289,8 +289,7 @@ struct wire_calls {
 };
 _Static_assert(sizeof(struct wire_calls) == 24, "layout");
 
-#define WIRE_MAX_CALLS                                                                          \
-	((WIRE_MAX_MESSAGE - sizeof(struct wire_calls)) / sizeof(struct wire_call))
+#define WIRE_MAX_CALLS ((WIRE_MAX_MESSAGE - sizeof(struct wire_calls)) / sizeof(struct wire_call))
 
 struct wire_called {
 	struct wire_header header;
@@ -322,8 +321,8 @@ const char *wire_get_registered(const void *data, size_t size, struct wire_regis
 const char *wire_at_registered_view(const void *data, uint32_t i, struct wire_view *ret);
 const char *wire_get_update_list(const void *data, size_t size, struct wire_update_list *ret);
 /* The update at *offset of the message; moves *offset behind its elements. */
-const char *wire_next_update(const void *data, size_t size, size_t *offset,
-			     struct wire_update *ret, const uint8_t **ret_elements);
+const char *wire_next_update(const void *data, size_t size, size_t *offset, struct wire_update *ret,
+			     const uint8_t **ret_elements);
 const char *wire_get_answer(const void *data, size_t size, struct wire_answer *ret);
 const char *wire_at_failure(const void *data, uint32_t i, struct wire_failure *ret);
 const char *wire_get_query(const void *data, size_t size, struct wire_query *ret);

@@ -22,9 +22,9 @@
 #define ATTRIBUTE_MAP_LEAF_PAGES 512u
 
 struct attribute_map {
-	uintptr_t root;  /* an entry: uniform value, leaf or node; see the .c */
+	uintptr_t root;      /* an entry: uniform value, leaf or node; see the .c */
 	unsigned int height; /* levels below the root; 0: the root covers one leaf's pages */
-	uint8_t outside; /* what all pages past the root's reach hold */
+	uint8_t outside;     /* what all pages past the root's reach hold */
 	size_t n_nodes;
 	size_t n_leaves;
 };

@@ -12,9 +12,9 @@
 
 /* Pages from one on, at most a leaf's or all equal, and what they are to be. */
 struct fold_span {
-	uint64_t end;   /* first GFN behind the span */
+	uint64_t end; /* first GFN behind the span */
 	bool is_uniform;
-	uint8_t value;  /* where uniform */
+	uint8_t value;                           /* where uniform */
 	uint8_t bytes[ATTRIBUTE_MAP_LEAF_PAGES]; /* otherwise; [0] is the asked GFN */
 };
 

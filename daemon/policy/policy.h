@@ -61,8 +61,8 @@ struct policy {
 /* Who asks. */
 struct policy_actor {
 	bool is_owner;
-	uint8_t vtl;         /* of an agent */
-	uint32_t rights;     /* of an agent: WIRE_RIGHT_ */
+	uint8_t vtl;     /* of an agent */
+	uint32_t rights; /* of an agent: WIRE_RIGHT_ */
 };
 
 /* One element of an update: a range of pages, or nothing for the kinds that have no elements. */
@@ -91,10 +91,10 @@ void policy_free(struct policy *policy);
  * Checks one element and applies it.  KVMATTR_OK: it is applied, its pages are added to touched
  * and what it changed to log.  Any other status: nothing is changed, and text says why.
  */
-__attribute__((warn_unused_result)) enum kvmattr_status
-policy_apply(struct policy *policy, const struct policy_actor *actor,
-	     const struct policy_element *element, struct policy_undo_log *log,
-	     struct page_ranges *touched, char *text, size_t text_size);
+__attribute__((warn_unused_result)) enum kvmattr_status policy_apply(
+	struct policy *policy, const struct policy_actor *actor,
+	const struct policy_element *element, struct policy_undo_log *log,
+	struct page_ranges *touched, char *text, size_t text_size);
 
 /* Takes back all that log holds, last first, and clears it. */
 void policy_undo(struct policy *policy, struct policy_undo_log *log);

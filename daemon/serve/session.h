@@ -31,11 +31,11 @@ struct session {
 	int32_t pid; /* of the peer, or of who opened the agent's socket; 0 if not known */
 	uint32_t uid;
 
-	uint64_t last_seqno;    /* taken from the peer */
-	uint64_t settled_seqno; /* settled by the VM */
-	uint64_t sent_seqno;    /* told to the peer */
-	uint64_t commit;        /* at which settled_seqno came into force */
-	unsigned int n_unsettled; /* updates that the VM has */
+	uint64_t last_seqno;           /* taken from the peer */
+	uint64_t settled_seqno;        /* settled by the VM */
+	uint64_t sent_seqno;           /* told to the peer */
+	uint64_t commit;               /* at which settled_seqno came into force */
+	unsigned int n_unsettled;      /* updates that the VM has */
 	struct wire_failure *failures; /* settled, not told yet */
 	size_t n_failures;
 	size_t failures_capacity;

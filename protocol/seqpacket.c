@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "seqpacket.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+union control {
+	struct cmsghdr header; /* for alignment */
+	char bytes[CMSG_SPACE(SEQPACKET_MAX_FDS * sizeof(int))];
+};
+
+int seqpacket_send(int socket, const struct iovec *parts, size_t n_parts, const int *fds,
+		   size_t n_fds, int flags)
+{
+	union control control;
+	struct msghdr message = { .msg_iov = (struct iovec *)parts, .msg_iovlen = n_parts };
+	ssize_t n;
+
+	assert(n_fds <= SEQPACKET_MAX_FDS);
+	if (n_fds) {
+		struct cmsghdr *header;
+
+		memset(&control, 0, sizeof(control));
+		message.msg_control = &control;
+		message.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+		header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(header), fds, n_fds * sizeof(int));
+	}
+	do
+		n = sendmsg(socket, &message, flags | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+/* Every descriptor in the message becomes ours, whatever the kind of message. */
+static void collect_fds(struct msghdr *message, struct seqpacket_fds *fds)
+{
+	struct cmsghdr *header;
+
+	for (header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+		size_t n;
+
+		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		assert(fds->n + n <= SEQPACKET_MAX_FDS);
+		memcpy(fds->fd + fds->n, CMSG_DATA(header), n * sizeof(int));
+		fds->n += n;
+	}
+}
+
+ssize_t seqpacket_receive(int socket, void *buffer, size_t size, struct seqpacket_fds *ret_fds,
+			  int flags)
+{
+	union control control;
+	struct iovec part = { buffer, size };
+	struct msghdr message = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+
+	do
+		n = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	ret_fds->n = 0;
+	collect_fds(&message, ret_fds);
+	if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		seqpacket_fds_close(ret_fds);
+		return -EMSGSIZE;
+	}
+	return n;
+}
+
+int seqpacket_fds_take(struct seqpacket_fds *fds, size_t i)
+{
+	int fd;
+
+	assert(i < fds->n);
+	fd = fds->fd[i];
+	fds->fd[i] = -1;
+	return fd;
+}
+
+void seqpacket_fds_close(struct seqpacket_fds *fds)
+{
+	for (size_t i = 0; i < fds->n; i++)
+		if (fds->fd[i] >= 0)
+			close(fds->fd[i]);
+	fds->n = 0;
+}
