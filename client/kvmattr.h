@@ -24,8 +24,12 @@
  * on.  After a negative result from a connection it is only good for kvmattr_close().
  *
  * Threads: one connection is used by one thread at a time; different connections are independent.
- * The executor has its own socket and its own thread, or the VMM's, and shares nothing with the
- * connection's caller.  No function installs a signal handler or raises SIGPIPE.
+ * The executor has its own socket, and its own thread or one of the VMM's.  No function installs
+ * a signal handler or raises SIGPIPE.
+ *
+ * fork(): connections and the executor stay the parent's.  A child makes its own connections; of
+ * those it inherited it may only kvmattr_close(), which there frees the child's copy and tells
+ * the daemon nothing.  All descriptors are close-on-exec.
  */
 #ifndef KVMATTR_H
 #define KVMATTR_H
@@ -41,6 +45,9 @@ extern "C" {
 
 #define KVMATTR_CHECK_RESULT __attribute__((warn_unused_result))
 
+/* What the library exports, however it is compiled. */
+#pragma GCC visibility push(default)
+
 /* The agent socket of a system-wide daemon; KVMATTR_RUNTIME_DIR in the environment overrides it. */
 #define KVMATTR_AGENT_SOCKET "/run/kvmattrd/agent.sock"
 
@@ -50,24 +57,31 @@ struct kvmattr;
 /*
  * Connects to the daemon's agent socket at path (NULL: $KVMATTR_RUNTIME_DIR/agent.sock, or
  * KVMATTR_AGENT_SOCKET).  name says who this is, for logs and operators: at most 39 bytes.
- * Blocks for the daemon's answer.  *ret is for kvmattr_close().
+ * Blocks for the daemon's answer.  *ret is for kvmattr_close().  KVMATTR_VERSION_MISMATCH,
+ * KVMATTR_LIMIT_EXCEEDED, KVMATTR_ACCESS_DENIED, or connect()'s errno: kvmattr_message(NULL)
+ * says it in words.
  */
 KVMATTR_CHECK_RESULT int kvmattr_connect(const char *path, const char *name, struct kvmattr **ret);
 
 /*
  * Becomes the agent that fd, from kvmattr_open_agent(), speaks for.  Blocks for the daemon's
- * answer.  fd is the connection's from then on; on failure it is closed.
+ * answer.  fd is the connection's from then on; on failure it is closed.  Results as above, and
+ * KVMATTR_NO_VM if the VM is gone.
  */
 KVMATTR_CHECK_RESULT int kvmattr_adopt(int fd, const char *name, struct kvmattr **ret);
 
 /*
- * Says goodbye and closes.  An owner's VM is released: its agents are told, and its protections
- * are no longer kept.  Stops and joins the executor's thread.  NULL is fine.
+ * Says goodbye and closes, waiting for nobody but the executor's thread, which is stopped and
+ * joined.  An owner's VM is released: its agents are told, and its protections are no longer kept.
+ * Updates that are not answered are completed with KVMATTR_NO_VM, whatever becomes of them, and
+ * what was submitted and not flushed is not sent: kvmattr_wait() first.  NULL is fine.
  */
 void kvmattr_close(struct kvmattr *connection);
 
-/* What the last call on this connection that did not return 0 has to say, or "".  Valid until
- * the next call. */
+/*
+ * What the last call on this connection that did not return 0 has to say, or "".  Valid until
+ * the next call.  For NULL: why this thread's last kvmattr_connect() or kvmattr_adopt() failed.
+ */
 const char *kvmattr_message(const struct kvmattr *connection);
 
 /* ---- Owner: register a VM ------------------------------------------------------------------ */
@@ -75,7 +89,8 @@ const char *kvmattr_message(const struct kvmattr *connection);
 /*
  * Instead of KVM, for a VMM that simulates one.  probe answers as KVM's two probes would; 0 or a
  * positive errno each.  set_attributes is one ioctl: it moves *gpa and *size past what it did,
- * and returns 0 or a positive errno.  Both are called from the executor's thread.
+ * and returns 0 or a positive errno.  view counts from 0 in the order of registration.  Both are
+ * called by whoever runs the executor, one call at a time, and must not call this library.
  */
 struct kvmattr_executor_ops {
 	void (*probe)(void *context, uint32_t view, int *ret_v10_errno, uint64_t *ret_v10_supported,
@@ -87,8 +102,9 @@ struct kvmattr_executor_ops {
 
 struct kvmattr_view {
 	uint8_t vtl; /* 0 to 15; VTL 0 has to be among a VM's views */
-	int fd;      /* the KVM VM on which this VTL's attributes are set; stays the caller's
-			       * and open until kvmattr_close() */
+	/* The KVM VM on which this VTL's attributes are set.  It stays the caller's, who may close
+	 * it: the library and the daemon keep duplicates, until kvmattr_close(). */
+	int fd;
 	enum kvmattr_abi pin; /* KVMATTR_ABI_PROBE, or the one dialect that is acceptable */
 };
 
@@ -101,7 +117,7 @@ struct kvmattr_vm {
 	const char *name;
 	const struct kvmattr_view *views;
 	size_t n_views;
-	const struct kvmattr_ram *ram; /* may be empty: kvmattr_add_ram() later */
+	const struct kvmattr_ram *ram; /* 0 to 1024; kvmattr_add_ram() adds more */
 	size_t n_ram;
 	const struct kvmattr_executor_ops *simulated; /* NULL for KVM; copied */
 };
@@ -127,13 +143,17 @@ KVMATTR_CHECK_RESULT int kvmattr_register(struct kvmattr *owner, const struct kv
 					  struct kvmattr_registration *ret);
 
 /*
- * The executor, after kvmattr_register(): either a thread of the library's own,
+ * The executor, after kvmattr_register(): either a thread of the library's own, with all signals
+ * blocked,
  */
 KVMATTR_CHECK_RESULT int kvmattr_start_executor(struct kvmattr *owner);
 /*
- * or the VMM's event loop: poll the fd for input and call kvmattr_dispatch_executor(), which
- * carries out what is there without waiting.  0: go on; -EPIPE: the daemon let go of the VM.
- * The fd is -1 where the executor is in the daemon.
+ * or the VMM's event loop: poll the fd for input and call kvmattr_dispatch_executor(), from any
+ * one thread, which carries out what is there without waiting.  0: go on; -EPIPE: the daemon let
+ * go of the VM, stop polling.  Calls of the owner's connection that wait serve the executor as
+ * well, so that the event loop's thread may make them; but that thread must not wait on an
+ * agent's connection, whose answer would wait for itself: kvmattr_submit() and kvmattr_dispatch().
+ * The fd is -1, and both calls do nothing, where the executor is in the daemon.
  */
 int kvmattr_executor_fd(const struct kvmattr *owner);
 KVMATTR_CHECK_RESULT int kvmattr_dispatch_executor(struct kvmattr *owner);
@@ -170,7 +190,7 @@ struct kvmattr_update {
 
 struct kvmattr_answer {
 	uint64_t seqno;      /* of the update in its session */
-	uint64_t commit;     /* the VM's commit number at which it is in force */
+	uint64_t commit;     /* the VM's commit number at which it is in force, or before */
 	int status;          /* enum kvmattr_status */
 	uint32_t n_in_force; /* of its elements, from the first; all if KVMATTR_OK */
 	const char *text;    /* why, for people; "" if KVMATTR_OK; valid during the call */
@@ -186,10 +206,13 @@ KVMATTR_CHECK_RESULT int kvmattr_do_update(struct kvmattr *connection,
 
 /*
  * Pipelined: queues an update (copied) and returns at once, unless as many are under way as the
- * daemon takes: then it waits for answers.  done is called from kvmattr_dispatch(), or from any
- * call on this connection that waits, once for each update in the order of submission; it must
- * not call this library on the same connection.  *ret_seqno may be NULL.  Updates are sent when
- * a message is full, with kvmattr_flush(), or with the next call that waits.
+ * daemon takes: then it waits for answers.  done is called from kvmattr_dispatch(), from any call
+ * on this connection that sends or waits, or from kvmattr_close(), once for each update for which
+ * this returned 0, in the order of submission; it must not call this library on the same
+ * connection.  An update does not depend on those before it: they may fail and it be in force.
+ * When the connection breaks, all that is under way is completed with KVMATTR_NO_VM or the
+ * daemon's reason; whether it is in force is not known then.  ret_seqno may be NULL.  Updates are
+ * sent when a message is full, with kvmattr_flush(), or with the next call that waits.
  */
 typedef void (*kvmattr_done)(void *context, const struct kvmattr_answer *answer);
 KVMATTR_CHECK_RESULT int kvmattr_submit(struct kvmattr *connection,
@@ -208,8 +231,11 @@ KVMATTR_CHECK_RESULT int kvmattr_dispatch(struct kvmattr *connection);
 size_t kvmattr_in_flight(const struct kvmattr *connection);
 
 /*
- * The same by name.  Lists of any length: a long one is sent as several updates, in order, and
- * stops at the first that fails.  *ret_n_in_force (may be NULL): how many, from the first, are.
+ * By name, each waited for.  Lists of any length: what is longer than KVMATTR_MAX_PAGES or
+ * KVMATTR_MAX_RANGES is done as several updates, one after the other, each waited for before the
+ * next is sent, and ends with the first that fails; other agents' updates may come in between.
+ * *ret_n_in_force (may be NULL; set in any case): how many, from the first, are known to be in
+ * force.  An empty list is done at once.
  */
 KVMATTR_CHECK_RESULT int kvmattr_enable_layer(struct kvmattr *connection, unsigned int layer,
 					      unsigned int default_protection, int mbec);
@@ -270,6 +296,8 @@ struct kvmattr_explanation {
 /* Who denies VTL vtl this access (KVMATTR_READ, _WRITE, _EXECUTE bits) to a page, for a fault. */
 KVMATTR_CHECK_RESULT int kvmattr_explain(struct kvmattr *connection, unsigned int vtl, uint64_t gfn,
 					 unsigned int access, struct kvmattr_explanation *ret);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

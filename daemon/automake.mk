@@ -9,8 +9,12 @@ daemon_libpolicy_la_SOURCES = \
 	daemon/policy/fold.c daemon/policy/fold.h \
 	daemon/policy/page-ranges.c daemon/policy/page-ranges.h \
 	daemon/policy/plan.c daemon/policy/plan.h \
+	daemon/policy/layer-requests.c \
+	daemon/policy/page-requests.c \
 	daemon/policy/policy.c daemon/policy/policy.h \
+	daemon/policy/request.c daemon/policy/request.h \
 	daemon/policy/undo-log.c daemon/policy/undo-log.h \
+	daemon/vm-inspect.c daemon/vm-private.h \
 	daemon/vm.c daemon/vm.h
 # The fold and the plan are loops over bytes that are worth vectorizing.
 daemon_libpolicy_la_CFLAGS = $(AM_CFLAGS) -O3

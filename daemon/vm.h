@@ -9,7 +9,7 @@
  *	idle ──update──► executing ──all done──► idle, or the next batch
  *	                    │
  *	                    ├─ refused ─► undoing ──► the same updates, half as many at a time
- *	                    └─ no answer in time ─► stuck ──answer──► repairing ─► idle
+ *	                    └─ no answer in time ─► stuck ──answer──► repairing ──► idle
  *
  * One batch is under way at a time; what arrives meanwhile is the next.  When KVM refuses a call,
  * the batch is taken back, in the layers and in KVM, and tried again half as long: the element
@@ -35,8 +35,8 @@ struct vm_update;
 /* What a VM needs of the world.  context is the VM's. */
 struct vm_ops {
 	/*
-	 * Carry out plan's calls from first on: answered, later and never from within, by
-	 * vm_calls_done() or vm_executor_gone().  The plan stays as it is until then.
+	 * Carry out some of plan's calls from first on, at least one: answered, later and never from
+	 * within, by vm_calls_done().  The plan stays as it is until execute has returned.
 	 */
 	void (*execute)(void *context, const struct plan *plan, size_t first);
 	/*
@@ -74,7 +74,8 @@ struct vm_update {
 	uint64_t received_us;
 	uint32_t n_in_force; /* the VM's: elements that stand */
 	uint32_t n_applied;  /* the VM's: elements in the layers, of the batch under way too */
-	uint64_t commit;     /* the VM's: where it came into force */
+	enum kvmattr_status status; /* the VM's: why an element was refused */
+	char *text;                 /* the VM's */
 };
 TAILQ_HEAD(vm_update_queue, vm_update);
 
@@ -126,7 +127,9 @@ const struct vm_statistics *vm_statistics(const struct vm *vm);
 uint64_t vm_commit(const struct vm *vm);
 enum vm_state vm_state(const struct vm *vm);
 const char *vm_state_name(const struct vm *vm);
-/* Pages of which it is not known what KVM holds; the VM is degraded while there are any. */
+/* Some page may not be enforced as the policy says, and KVM did not take the repair so far. */
+bool vm_is_degraded(const struct vm *vm);
+/* At most so many pages are those of which it is not known what KVM holds. */
 uint64_t vm_unknown_pages(const struct vm *vm);
 size_t vm_queue_length(const struct vm *vm);
 

@@ -99,6 +99,10 @@ __attribute__((warn_unused_result)) enum kvmattr_status policy_apply(
 /* Takes back all that log holds, last first, and clears it. */
 void policy_undo(struct policy *policy, struct policy_undo_log *log);
 
+/* How many views' KVMs an element may have to be told to. */
+unsigned int policy_count_affected_views(const struct policy *policy,
+					 const struct policy_element *element);
+
 /* Bytes of memory that the maps hold. */
 size_t policy_memory(const struct policy *policy);
 

@@ -17,25 +17,31 @@
 
 struct session;
 struct executor_link;
+TAILQ_HEAD(session_list, session);
 
 struct hosted_vm {
 	LIST_ENTRY(hosted_vm) list;
 	struct daemon *daemon;
 	char name[KVMATTR_NAME_SIZE];
 	bool is_simulated;
-	bool is_ready; /* registration is complete: the owner was told */
+	bool is_ready;  /* registration is complete: the owner was told */
+	bool is_doomed; /* to be released as soon as nothing of it is on the stack */
+	enum kvmattr_status doom_status;
+	char doom_text[WIRE_TEXT_SIZE];
+	struct event *doom;
 	struct vm *vm; /* NULL until the executor has answered the probe */
 	unsigned int n_views;
 	struct wire_view views[KVMATTR_N_VTLS]; /* the pins; once probed, abi and supported bits */
 	int view_fds[KVMATTR_N_VTLS];
 	struct wire_ram *ram; /* to be added when the probe is through */
 	uint32_t n_ram;
+	unsigned int n_ram_updates; /* of the registration, under way */
 	uint64_t registration_id; /* of the owner's message */
 	enum wire_executor executor_place;
 	struct executor_link *executor;
 	int vmm_executor_socket; /* the VMM's, until it is known whether it is needed; or -1 */
 	struct session *owner;
-	TAILQ_HEAD(, session) sessions; /* the owner's and the agents' */
+	struct session_list sessions; /* the owner's and the agents' */
 	unsigned int n_sessions;
 	struct event *timer;
 	uint64_t registered_us; /* CLOCK_REALTIME */
@@ -54,13 +60,22 @@ struct daemon {
 	bool allow_simulated;
 	LIST_HEAD(, hosted_vm) vms;
 	unsigned int n_vms;
+	struct session_list unbound_sessions; /* of peers that own or speak for nothing */
+	struct session_list closed_sessions; /* freed by the reaper when nothing is under way */
+	struct event *reaper;
 	unsigned int n_sessions;
+	uint8_t *receive_buffer; /* WIRE_MAX_MESSAGE bytes */
 	uint64_t next_session_id;
 	uint64_t started_us; /* CLOCK_REALTIME */
 	/* Since the start, VMs that are gone included. */
 	uint64_t vms_registered;
 	uint64_t vms_released;
 };
+
+/* Sets up what the members above need; limits and allow_simulated are the caller's to set. */
+void daemon_init(struct daemon *daemon, struct event_base *base);
+/* Releases every VM, telling everyone why, and closes every session. */
+void daemon_destroy(struct daemon *daemon, const char *why);
 
 /* The VM of that name that is ready, or NULL. */
 struct hosted_vm *daemon_find_vm(struct daemon *daemon, const char *name);

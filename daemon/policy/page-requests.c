@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What updates do to pages beside the layers: visibility, locks, what is RAM.
+ */
+#include "fold.h"
+#include "request.h"
+#include "undo-log.h"
+
+#include <inttypes.h>
+
+/* May the pages of the range that are not private become so, under what the layers impose? */
+static enum kvmattr_status check_becoming_private(const struct policy_request *request)
+{
+	const struct policy *policy = request->policy;
+	struct kvmattr_range range = request->element->range;
+
+	for (unsigned int v = 0; v < policy->n_views; v++) {
+		const struct view *view = &policy->views[v];
+		uint64_t gfn = range.gfn, limit = range.gfn + range.n_pages;
+		struct fold_span span;
+
+		for (; gfn < limit; gfn = span.end) {
+			fold_effective(policy, view, gfn, limit, &span);
+			for (size_t i = 0; i < (span.is_uniform ? 1 : span.end - gfn); i++) {
+				uint8_t attributes = KVMATTR_PRIVATE |
+						     (span.is_uniform ? span.value : span.bytes[i]);
+
+				if (!dialect_can_express(&view->dialect, attributes))
+					return request_refuse_inexpressible(request, view,
+									    attributes);
+			}
+		}
+	}
+	return KVMATTR_OK;
+}
+
+/* VTL 0 has to be able to read and write what it is to share with the host. */
+static enum kvmattr_status check_becoming_shared(const struct policy_request *request)
+{
+	const struct policy *policy = request->policy;
+	const struct view *view = &policy->views[policy->view_of_vtl[0]];
+	struct kvmattr_range range = request->element->range;
+	uint64_t gfn = range.gfn, limit = range.gfn + range.n_pages;
+	struct fold_span span;
+
+	for (; gfn < limit; gfn = span.end) {
+		fold_effective(policy, view, gfn, limit, &span);
+		for (size_t i = 0; i < (span.is_uniform ? 1 : span.end - gfn); i++) {
+			uint8_t attributes = span.is_uniform ? span.value : span.bytes[i];
+
+			if (attributes & KVMATTR_PRIVATE && (attributes & KVMATTR_RW) != KVMATTR_RW)
+				return request_refuse(request, KVMATTR_ACCESS_DENIED,
+						      "GFN 0x%" PRIx64
+						      " is %s for VTL 0: private memory needs "
+						      "read and write there to become shared",
+						      gfn + i, kvmattr_protection_name(attributes));
+		}
+	}
+	return KVMATTR_OK;
+}
+
+enum kvmattr_status request_set_visibility(struct policy_request *request)
+{
+	const struct policy_element *element = request->element;
+	struct policy *policy = request->policy;
+	bool private = element->value;
+	enum kvmattr_status status;
+	uint64_t n_changed;
+
+	if (!request->actor->is_owner && !(request->actor->rights & WIRE_RIGHT_VISIBILITY))
+		return request_refuse(request, KVMATTR_ACCESS_DENIED,
+				      "this agent of VTL %u was not granted visibility changes",
+				      request->actor->vtl);
+	status = request_check_changeable(request);
+	if (!status)
+		status = private ? check_becoming_private(request) : check_becoming_shared(request);
+	if (status)
+		return status;
+
+	undo_log_add_counts(request->log, policy);
+	n_changed = request_change_pages(request, &policy->pages, element->range,
+					 (uint8_t)~PAGE_IS_PRIVATE, private ? PAGE_IS_PRIVATE : 0);
+	policy->n_private_pages += private ? n_changed : -n_changed;
+	if (n_changed)
+		page_ranges_add(request->touched, element->range.gfn, element->range.n_pages);
+	return KVMATTR_OK;
+}
+
+enum kvmattr_status request_lock(struct policy_request *request)
+{
+	struct policy *policy = request->policy;
+	struct kvmattr_range range = request->element->range;
+	enum kvmattr_status status = request_check_ram(request);
+	uint64_t gfn = range.gfn, limit = range.gfn + range.n_pages;
+
+	if (status)
+		return status;
+	for (struct attribute_span span; gfn < limit; gfn = span.end) {
+		span = attribute_map_span(&policy->lock_counts, gfn, limit);
+		for (size_t i = 0; i < (span.bytes ? span.end - gfn : 1); i++)
+			if ((span.bytes ? span.bytes[i] : span.value) == UINT8_MAX)
+				return request_refuse(request, KVMATTR_LIMIT_EXCEEDED,
+						      "GFN 0x%" PRIx64 " is locked 255 times",
+						      gfn + i);
+	}
+	request_change_pages(request, &policy->lock_counts, range, UINT8_MAX, 1);
+	request_change_pages(request, &policy->pages, range, (uint8_t)~PAGE_IS_LOCKED,
+			     PAGE_IS_LOCKED);
+	return KVMATTR_OK;
+}
+
+enum kvmattr_status request_unlock(struct policy_request *request)
+{
+	struct policy *policy = request->policy;
+	struct kvmattr_range range = request->element->range;
+	uint64_t gfn, end, limit = range.gfn + range.n_pages;
+
+	if (request_find_page(&policy->pages, range, PAGE_IS_LOCKED, PAGE_IS_LOCKED, &gfn))
+		return request_refuse(request, KVMATTR_INVALID_PARAMETER,
+				      "GFN 0x%" PRIx64 " is not locked", gfn);
+	request_change_pages(request, &policy->lock_counts, range, UINT8_MAX, (uint8_t)-1);
+	/* Where the last lock went, the page can be changed again. */
+	for (gfn = range.gfn; gfn < limit; gfn = end) {
+		struct kvmattr_range rest = { gfn, limit - gfn };
+
+		if (request_find_page(&policy->lock_counts, rest, UINT8_MAX, 0, &end)) {
+			struct attribute_span span =
+				attribute_map_span(&policy->lock_counts, end, limit);
+
+			rest.n_pages = end - gfn;
+			end = span.bytes ? end + 1 : span.end;
+		} else {
+			end = limit;
+		}
+		request_change_pages(request, &policy->pages, rest, (uint8_t)~PAGE_IS_LOCKED, 0);
+	}
+	return KVMATTR_OK;
+}
+
+enum kvmattr_status request_add_ram(struct policy_request *request)
+{
+	const struct policy_element *element = request->element;
+	struct policy *policy = request->policy;
+	bool private = element->value;
+	uint64_t gfn;
+
+	if (request_find_page(&policy->pages, element->range, PAGE_IS_RAM, 0, &gfn))
+		return request_refuse(request, KVMATTR_INVALID_PARAMETER,
+				      "GFN 0x%" PRIx64 " is RAM already", gfn);
+	for (unsigned int v = 0; v < policy->n_views; v++) {
+		const struct view *view = &policy->views[v];
+		uint8_t attributes = KVMATTR_RWX | (private ? KVMATTR_PRIVATE : 0);
+
+		for (unsigned int k = view->vtl + 1u; k < KVMATTR_N_VTLS; k++)
+			if (policy->layers[k].enabled)
+				attributes &=
+					policy->layers[k].default_protection | KVMATTR_PRIVATE;
+		if (!dialect_can_express(&view->dialect, attributes))
+			return request_refuse_inexpressible(request, view, attributes);
+	}
+
+	undo_log_add_counts(request->log, policy);
+	request_change_pages(request, &policy->pages, element->range, 0,
+			     PAGE_IS_RAM | (private ? PAGE_IS_PRIVATE | PAGE_WAS_PRIVATE : 0));
+	policy->n_ram_pages += element->range.n_pages;
+	policy->n_private_pages += private ? element->range.n_pages : 0;
+	/* What was set there before we were told of it cannot be asked. */
+	for (unsigned int v = 0; v < policy->n_views; v++)
+		attribute_map_set_range(&policy->views[v].applied, element->range.gfn,
+					element->range.n_pages, APPLIED_UNKNOWN);
+	page_ranges_add(request->touched, element->range.gfn, element->range.n_pages);
+	return KVMATTR_OK;
+}
+
+enum kvmattr_status request_remove_ram(struct policy_request *request)
+{
+	struct policy *policy = request->policy;
+	struct kvmattr_range range = request->element->range;
+	enum kvmattr_status status = request_check_changeable(request);
+	uint64_t gfn = range.gfn, limit = range.gfn + range.n_pages;
+
+	if (status)
+		return status;
+	undo_log_add_counts(request->log, policy);
+	for (struct attribute_span span; gfn < limit; gfn = span.end) {
+		span = attribute_map_span(&policy->pages, gfn, limit);
+		if (!span.bytes)
+			policy->n_private_pages -=
+				span.value & PAGE_IS_PRIVATE ? span.end - gfn : 0;
+		for (size_t i = 0; span.bytes && i < span.end - gfn; i++)
+			policy->n_private_pages -= !!(span.bytes[i] & PAGE_IS_PRIVATE);
+	}
+	policy->n_ram_pages -= range.n_pages;
+	request_change_pages(request, &policy->pages, range, 0, 0);
+	for (unsigned int k = 1; k < KVMATTR_N_VTLS; k++)
+		for (unsigned int t = 0; t < k; t++)
+			if (policy->layers[k].restricted[t])
+				request_change_pages(request, policy->layers[k].restricted[t],
+						     range, 0, 0);
+	page_ranges_add(request->touched, range.gfn, range.n_pages);
+	return KVMATTR_OK;
+}

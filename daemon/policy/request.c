@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "request.h"
+
+#include "undo-log.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum kvmattr_status request_refuse(const struct policy_request *request, enum kvmattr_status status,
+				   const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(request->text, request->text_size, format, arguments);
+	va_end(arguments);
+	return status;
+}
+
+/* The first page of a range whose bits of mask are not those of wanted. */
+bool request_find_page(const struct attribute_map *map, struct kvmattr_range range, uint8_t mask,
+		       uint8_t wanted, uint64_t *ret_gfn)
+{
+	uint64_t gfn = range.gfn, limit = range.gfn + range.n_pages;
+
+	while (gfn < limit) {
+		struct attribute_span span = attribute_map_span(map, gfn, limit);
+
+		if (!span.bytes && (span.value & mask) != wanted) {
+			*ret_gfn = gfn;
+			return true;
+		}
+		for (size_t i = 0; span.bytes && i < span.end - gfn; i++)
+			if ((span.bytes[i] & mask) != wanted) {
+				*ret_gfn = gfn + i;
+				return true;
+			}
+		gfn = span.end;
+	}
+	return false;
+}
+
+/*
+ * Changes the pages of a range from what they are to (what they are & keep) + add, writes down
+ * what they were, and returns the number of those that changed.
+ */
+uint64_t request_change_pages(struct policy_request *request, struct attribute_map *map,
+			      struct kvmattr_range range, uint8_t keep, uint8_t add)
+{
+	uint64_t gfn = range.gfn, limit = range.gfn + range.n_pages, n_changed = 0;
+
+	if (range.n_pages == 1 && !keep) {
+		uint8_t old = attribute_map_set(map, gfn, add);
+
+		if (old == add)
+			return 0;
+		undo_log_add_pages(request->log, map, gfn, 1, old);
+		return 1;
+	}
+	while (gfn < limit) {
+		struct attribute_span span = attribute_map_span(map, gfn, limit);
+		uint8_t old = span.bytes ? span.bytes[0] : span.value;
+		uint8_t new = (uint8_t)((old & keep) + add);
+		uint64_t end = gfn + 1;
+
+		if (span.bytes)
+			while (end < span.end && span.bytes[end - gfn] == old)
+				end++;
+		else
+			end = span.end;
+		if (new != old) {
+			undo_log_add_pages(request->log, map, gfn, end - gfn, old);
+			attribute_map_set_range(map, gfn, end - gfn, new);
+			n_changed += end - gfn;
+		}
+		gfn = end;
+	}
+	return n_changed;
+}
+
+enum kvmattr_status request_check_ram(const struct policy_request *request)
+{
+	uint64_t gfn;
+
+	if (request_find_page(&request->policy->pages, request->element->range, PAGE_IS_RAM,
+			      PAGE_IS_RAM, &gfn))
+		return request_refuse(request, KVMATTR_INVALID_PARAMETER,
+				      "GFN 0x%" PRIx64 " is not RAM of the VM", gfn);
+	return KVMATTR_OK;
+}
+
+static enum kvmattr_status check_unlocked(const struct policy_request *request)
+{
+	uint64_t gfn;
+
+	if (request_find_page(&request->policy->pages, request->element->range, PAGE_IS_LOCKED, 0,
+			      &gfn))
+		return request_refuse(request, KVMATTR_OPERATION_DENIED,
+				      "GFN 0x%" PRIx64 " is locked by the VM's owner", gfn);
+	return KVMATTR_OK;
+}
+
+/* RAM, and not locked: both in one walk where, as nearly always, all is well. */
+enum kvmattr_status request_check_changeable(const struct policy_request *request)
+{
+	enum kvmattr_status status;
+	uint64_t gfn;
+
+	if (!request_find_page(&request->policy->pages, request->element->range,
+			       PAGE_IS_RAM | PAGE_IS_LOCKED, PAGE_IS_RAM, &gfn))
+		return KVMATTR_OK;
+	status = request_check_ram(request);
+	return status ? status : check_unlocked(request);
+}
+
+enum kvmattr_status request_refuse_inexpressible(const struct policy_request *request,
+						 const struct view *view, uint8_t attributes)
+{
+	return request_refuse(request, KVMATTR_UNSUPPORTED,
+			      "the kernel of VTL %u (%s, attribute bits 0x%" PRIx64
+			      ") cannot enforce %s on "
+			      "%s memory",
+			      view->vtl, kvmattr_abi_name(view->dialect.abi),
+			      view->dialect.supported, kvmattr_protection_name(attributes),
+			      attributes & KVMATTR_PRIVATE ? "private" : "shared");
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One element of an update on its way through its checks into the maps: private to the policy.
+ *
+ * What the kinds of update have in common: saying no, finding the first page that stands in the
+ * way, and changing pages so that it can be taken back.  A request changes nothing before its
+ * last check has passed.
+ */
+#ifndef KVMATTRD_POLICY_REQUEST_H
+#define KVMATTRD_POLICY_REQUEST_H
+
+#include "policy.h"
+
+struct policy_request {
+	struct policy *policy;
+	const struct policy_actor *actor;
+	const struct policy_element *element;
+	struct policy_undo_log *log;
+	struct page_ranges *touched;
+	char *text; /* why not, for people */
+	size_t text_size;
+};
+
+/* Writes the text, and returns status. */
+__attribute__((format(printf, 3, 4))) enum kvmattr_status request_refuse(
+	const struct policy_request *request, enum kvmattr_status status, const char *format, ...);
+enum kvmattr_status request_refuse_inexpressible(const struct policy_request *request,
+						 const struct view *view, uint8_t attributes);
+/* KVMATTR_OK if all pages of the element are RAM, KVMATTR_INVALID_PARAMETER otherwise. */
+enum kvmattr_status request_check_ram(const struct policy_request *request);
+/* The same, and KVMATTR_OPERATION_DENIED if one is locked. */
+enum kvmattr_status request_check_changeable(const struct policy_request *request);
+
+/* The first page of a range whose bits of mask are not those of wanted. */
+bool request_find_page(const struct attribute_map *map, struct kvmattr_range range, uint8_t mask,
+		       uint8_t wanted, uint64_t *ret_gfn);
+/*
+ * Changes the pages of a range from what they are to (what they are & keep) + add, writes down
+ * what they were, and returns the number of those that changed.
+ */
+uint64_t request_change_pages(struct policy_request *request, struct attribute_map *map,
+			      struct kvmattr_range range, uint8_t keep, uint8_t add);
+
+/* The kinds of update. */
+enum kvmattr_status request_protect(struct policy_request *request);
+enum kvmattr_status request_enable_layer(struct policy_request *request);
+enum kvmattr_status request_reset_layer(struct policy_request *request);
+enum kvmattr_status request_reset_vm(struct policy_request *request);
+enum kvmattr_status request_set_visibility(struct policy_request *request);
+enum kvmattr_status request_lock(struct policy_request *request);
+enum kvmattr_status request_unlock(struct policy_request *request);
+enum kvmattr_status request_add_ram(struct policy_request *request);
+enum kvmattr_status request_remove_ram(struct policy_request *request);
+
+#endif

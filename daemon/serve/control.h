@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket: a UNIX SOCK_STREAM on which observers speak JSON-RPC.
+ *
+ * Looking must not disturb what is looked at.  Nothing here waits; between two turns of the event
+ * loop a few calls are made, whoever's turn it is among the clients, and never for long.  What a
+ * client can make the daemon hold is bounded: one request, and answers up to a limit, above which
+ * nothing more of that client is read or done until it has read some.
+ *
+ * Whoever may open the socket may look: its file's mode and group are the access control.
+ */
+#ifndef KVMATTRD_CONTROL_H
+#define KVMATTRD_CONTROL_H
+
+#include "daemon.h"
+
+#include <stdint.h>
+
+#define CONTROL_MAX_CLIENTS 64u
+/* Answers that a client has not read yet, beyond which it is kept waiting; and one more answer. */
+#define CONTROL_MAX_UNREAD (256u * 1024)
+
+struct control;
+
+struct control_statistics {
+	unsigned int clients;
+	uint64_t clients_accepted;
+	uint64_t clients_refused;
+	uint64_t calls;
+};
+
+/*
+ * Serves the daemon's VMs on a listening socket, which is the control's from then on; on failure
+ * it is closed.  SIGPIPE has to be ignored.  Returns 0 or a negative errno.
+ */
+__attribute__((warn_unused_result)) int control_new(struct daemon *daemon, int listening_socket,
+						    struct control **ret);
+/* Closes all connections.  NULL is fine. */
+void control_free(struct control *control);
+
+const struct control_statistics *control_statistics(const struct control *control);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's end of an executor: sends it probes and calls, and hears what became of them.
+ *
+ * It is the same whether the executor is a thread of the VMM, of the daemon, or of a simulated
+ * VM.  One request is under way at a time.  An executor that breaks the protocol or closes its
+ * socket is gone.
+ */
+#ifndef KVMATTRD_EXECUTOR_LINK_H
+#define KVMATTRD_EXECUTOR_LINK_H
+
+#include "daemon/policy/plan.h"
+#include "protocol/wire.h"
+
+#include <event2/event.h>
+
+struct executor_link;
+
+struct executor_link_ops {
+	/* One result for each target. */
+	void (*probed)(void *context, const struct wire_probe_result *results);
+	/* n_done calls were done; then, if error, one that failed after n_partial pages. */
+	void (*called)(void *context, size_t n_done, int error, uint64_t n_partial);
+	/* Nothing can be carried out any more.  Called once at most, and never from within a call. */
+	void (*gone)(void *context, const char *why);
+};
+
+/* The socket is the link's from then on. */
+struct executor_link *executor_link_new(struct event_base *base, int socket, uint32_t n_targets,
+					const struct executor_link_ops *ops, void *context);
+/*
+ * An executor in a thread of the daemon, for a kernel that takes our calls on these VM fds, which
+ * stay the caller's.  Returns 0 or a negative errno.
+ */
+__attribute__((warn_unused_result)) int
+executor_link_new_thread(struct event_base *base, const int *fds, uint32_t n_targets,
+			 const struct executor_link_ops *ops, void *context,
+			 struct executor_link **ret);
+void executor_link_free(struct executor_link *link);
+
+void executor_link_probe(struct executor_link *link);
+/* Sends as many of plan's calls from first on as one message takes.  dialects: by target. */
+void executor_link_call(struct executor_link *link, const struct plan *plan, size_t first,
+			const struct policy *policy);
+
+#endif

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "jsonrpc.h"
+
+#include "json-put.h"
+#include "json-text.h"
+
+#include "daemon/allocate.h"
+
+#include <assert.h>
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+struct jsonrpc {
+	const struct jsonrpc_ops *ops;
+	void *context;
+	struct json_text text;
+	/* the request whose calls are being made */
+	bool has_work;
+	bool is_batch;
+	struct json_object *request;
+	size_t next;      /* call of the batch */
+	size_t n_answers; /* of the batch, so far */
+};
+
+struct jsonrpc *jsonrpc_new(const struct jsonrpc_ops *ops, void *context)
+{
+	struct jsonrpc *rpc = allocate_one(struct jsonrpc);
+
+	rpc->ops = ops;
+	rpc->context = context;
+	json_text_init(&rpc->text, JSONRPC_MAX_REQUEST);
+	return rpc;
+}
+
+void jsonrpc_free(struct jsonrpc *rpc)
+{
+	if (!rpc)
+		return;
+	json_object_put(rpc->request);
+	json_text_destroy(&rpc->text);
+	free(rpc);
+}
+
+void jsonrpc_refuse(struct jsonrpc_answer *answer, int code, struct json_object *data,
+		    const char *format, ...)
+{
+	va_list arguments;
+
+	answer->code = code;
+	answer->data = data;
+	va_start(arguments, format);
+	vsnprintf(answer->message, sizeof(answer->message), format, arguments);
+	va_end(arguments);
+}
+
+/* The errors that the specification names, in its words; detail says more where there is more. */
+static void refuse_standard(struct jsonrpc_answer *answer, enum jsonrpc_code code,
+			    const char *detail)
+{
+	const char *message = code == JSONRPC_PARSE_ERROR      ? "Parse error"
+			      : code == JSONRPC_INVALID_REQUEST ? "Invalid Request"
+								: "Method not found";
+
+	jsonrpc_refuse(answer, code, detail ? json_put_there(json_object_new_string(detail)) : NULL,
+		       "%s", message);
+}
+
+static void write_object(struct jsonrpc *rpc, struct json_object *object)
+{
+	size_t n;
+	const char *bytes = json_object_to_json_string_length(
+		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
+
+	json_put_there(object);
+	assert(bytes);
+	rpc->ops->write(rpc->context, bytes, n);
+}
+
+/* Writes the answer and releases what it holds; id stays the caller's. */
+static void write_answer(struct jsonrpc *rpc, struct jsonrpc_answer *answer, struct json_object *id)
+{
+	struct json_object *object = json_put_there(json_object_new_object());
+
+	if (rpc->is_batch)
+		rpc->ops->write(rpc->context, rpc->n_answers ? "," : "[", 1);
+	rpc->n_answers++;
+
+	json_put_text(object, "jsonrpc", "2.0");
+	if (answer->code) {
+		struct json_object *error = json_put_new(object, "error");
+
+		json_put_integer(error, "code", answer->code);
+		json_put_text(error, "message", answer->message);
+		if (answer->data)
+			json_put(error, "data", answer->data);
+	} else {
+		json_put(object, "result", answer->result);
+	}
+	json_put(object, "id", json_object_get(id));
+	write_object(rpc, object);
+	json_object_put(object);
+	if (!rpc->is_batch)
+		rpc->ops->write(rpc->context, "\n", 1);
+}
+
+static bool is_string(struct json_object *object, const char *text)
+{
+	return json_object_is_type(object, json_type_string) &&
+	       (size_t)json_object_get_string_len(object) == strlen(text) &&
+	       !strcmp(json_object_get_string(object), text);
+}
+
+/*
+ * An id of which its answer can bear the very value.  json-c makes of integers past 64 bits the
+ * nearest that it can hold, so these two stand for others.
+ */
+static bool is_id(struct json_object *id)
+{
+	switch (json_object_get_type(id)) {
+	case json_type_null:
+	case json_type_string:
+	case json_type_double:
+		return true;
+	case json_type_int:
+		return json_object_get_uint64(id) != UINT64_MAX &&
+		       json_object_get_int64(id) != INT64_MIN;
+	default:
+		return false;
+	}
+}
+
+/* Checks a call's envelope.  NULL: it is fine.  Otherwise detail, or "" if there is none. */
+static const char *check_call(struct json_object *call, struct json_object **ret_method,
+			      struct json_object **ret_params)
+{
+	struct json_object *version = NULL;
+
+	if (!json_object_is_type(call, json_type_object))
+		return "";
+	if (!json_object_object_get_ex(call, "method", ret_method) ||
+	    !json_object_is_type(*ret_method, json_type_string))
+		return "";
+	if (!json_object_object_get_ex(call, "jsonrpc", &version) || !is_string(version, "2.0"))
+		return "jsonrpc: has to be \"2.0\"";
+	if (strlen(json_object_get_string(*ret_method)) !=
+	    (size_t)json_object_get_string_len(*ret_method))
+		return "method: holds a NUL";
+	if (json_object_object_get_ex(call, "params", ret_params) &&
+	    !json_object_is_type(*ret_params, json_type_object) &&
+	    !json_object_is_type(*ret_params, json_type_array))
+		return "params: has to be an array or an object";
+	return NULL;
+}
+
+static void make_call(struct jsonrpc *rpc, struct json_object *call)
+{
+	struct json_object *id = NULL, *method = NULL, *params = NULL;
+	struct jsonrpc_answer answer = { 0 };
+	bool has_id = json_object_is_type(call, json_type_object) &&
+		      json_object_object_get_ex(call, "id", &id);
+	const char *wrong = check_call(call, &method, &params);
+
+	if (has_id && !is_id(id)) {
+		id = NULL;
+		if (!wrong)
+			wrong = "id: has to be a string, a number that fits 64 bits, or null";
+	}
+	if (wrong) {
+		refuse_standard(&answer, JSONRPC_INVALID_REQUEST, *wrong ? wrong : NULL);
+		write_answer(rpc, &answer, id);
+		return;
+	}
+	rpc->ops->dispatch(rpc->context, json_object_get_string(method), params, &answer);
+	if (has_id) {
+		write_answer(rpc, &answer, id);
+	} else {
+		json_object_put(answer.result);
+		json_object_put(answer.data);
+	}
+}
+
+/* An error that belongs to no call. */
+static void refuse_request(struct jsonrpc *rpc, enum jsonrpc_code code, const char *detail)
+{
+	struct jsonrpc_answer answer = { 0 };
+
+	rpc->is_batch = false;
+	refuse_standard(&answer, code, detail);
+	write_answer(rpc, &answer, NULL);
+}
+
+static bool parse(const char *bytes, size_t n, struct json_object **ret)
+{
+	/* json-c counts what is in the innermost container as a level too */
+	struct json_tokener *tokener = json_tokener_new_ex(JSON_TEXT_MAX_DEPTH + 1);
+	struct json_object *object;
+	bool is_fine;
+
+	if (!tokener)
+		json_put_there(NULL);
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	/* with the NUL behind it, as the end of a number */
+	object = json_tokener_parse_ex(tokener, bytes, (int)n + 1);
+	is_fine = json_tokener_get_error(tokener) == json_tokener_success &&
+		  json_tokener_get_parse_end(tokener) >= n;
+	json_tokener_free(tokener);
+	if (!is_fine)
+		json_object_put(object);
+	else
+		*ret = object;
+	return is_fine;
+}
+
+static void begin_request(struct jsonrpc *rpc)
+{
+	struct json_object *request = NULL;
+
+	if (!parse(rpc->text.bytes, rpc->text.n, &request)) {
+		json_text_skip_line(&rpc->text);
+		refuse_request(rpc, JSONRPC_PARSE_ERROR, NULL);
+		return;
+	}
+	rpc->is_batch = json_object_is_type(request, json_type_array);
+	if (rpc->is_batch) {
+		size_t n = json_object_array_length(request);
+
+		if (!n || n > JSONRPC_MAX_BATCH) {
+			refuse_request(rpc, JSONRPC_INVALID_REQUEST,
+				       n ? "more calls than max_batch in daemon.get" : NULL);
+			json_object_put(request);
+			return;
+		}
+	}
+	rpc->request = request;
+	rpc->has_work = true;
+	rpc->next = 0;
+	rpc->n_answers = 0;
+}
+
+static void take(struct jsonrpc *rpc, enum json_text_result result, const char *reason)
+{
+	if (result == JSON_TEXT_COMPLETE)
+		begin_request(rpc);
+	else if (result == JSON_TEXT_REFUSED)
+		refuse_request(rpc, JSONRPC_PARSE_ERROR, reason);
+}
+
+size_t jsonrpc_feed(struct jsonrpc *rpc, const char *bytes, size_t n)
+{
+	const char *reason = NULL;
+	size_t taken = 0;
+
+	if (rpc->has_work || !n)
+		return 0;
+	take(rpc, json_text_feed(&rpc->text, bytes, n, &taken, &reason), reason);
+	return taken;
+}
+
+void jsonrpc_end(struct jsonrpc *rpc)
+{
+	const char *reason = NULL;
+
+	assert(!rpc->has_work);
+	take(rpc, json_text_end(&rpc->text, &reason), reason);
+}
+
+bool jsonrpc_has_work(const struct jsonrpc *rpc)
+{
+	return rpc->has_work;
+}
+
+void jsonrpc_work(struct jsonrpc *rpc)
+{
+	assert(rpc->has_work);
+	if (!rpc->is_batch) {
+		make_call(rpc, rpc->request);
+	} else {
+		make_call(rpc, json_object_array_get_idx(rpc->request, rpc->next));
+		rpc->next++;
+		if (rpc->next < json_object_array_length(rpc->request))
+			return;
+		if (rpc->n_answers)
+			rpc->ops->write(rpc->context, "]\n", 2);
+	}
+	json_object_put(rpc->request);
+	rpc->request = NULL;
+	rpc->has_work = false;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * daemon.get.
+ */
+#include "config.h"
+
+#include "control.h"
+#include "json-put.h"
+#include "json-text.h"
+#include "methods.h"
+
+#include <json-c/json.h>
+#include <time.h>
+#include <unistd.h>
+
+static void put_limits(struct json_object *limits, const struct daemon_limits *daemon)
+{
+	json_put_number(limits, "max_vms", daemon->max_vms);
+	json_put_number(limits, "max_sessions", daemon->max_sessions);
+	json_put_number(limits, "max_updates_in_flight", daemon->max_updates_in_flight);
+	json_put_number(limits, "max_pages_per_call", daemon->vm.max_pages_per_call);
+	json_put_number(limits, "max_elements_per_batch", daemon->vm.max_elements_per_batch);
+	json_put_number(limits, "executor_deadline_ms", daemon->vm.executor_deadline_ms);
+	json_put_number(limits, "max_clients", CONTROL_MAX_CLIENTS);
+	json_put_number(limits, "max_request_bytes", JSONRPC_MAX_REQUEST);
+	json_put_number(limits, "max_request_depth", JSON_TEXT_MAX_DEPTH);
+	json_put_number(limits, "max_batch", JSONRPC_MAX_BATCH);
+	json_put_number(limits, "max_runs", METHODS_MAX_RUNS);
+	json_put_number(limits, "max_buckets", METHODS_MAX_BUCKETS);
+}
+
+void method_daemon_get(const struct method_call *call, struct jsonrpc_answer *answer)
+{
+	const struct daemon *daemon = call->daemon;
+	const struct control_statistics *control = control_statistics(call->control);
+	struct json_object *result = method_result(answer), *counters;
+	struct timespec now;
+	uint64_t now_us;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	json_put_text(result, "version", PACKAGE_VERSION);
+	json_put_integer(result, "pid", getpid());
+	json_put_number(result, "started_us", daemon->started_us);
+	json_put_number(result, "uptime_us",
+			now_us > daemon->started_us ? now_us - daemon->started_us : 0);
+	json_put_boolean(result, "allow_simulated", daemon->allow_simulated);
+	put_limits(json_put_new(result, "limits"), &daemon->limits);
+	counters = json_put_new(result, "counters");
+	json_put_number(counters, "vms", daemon->n_vms);
+	json_put_number(counters, "sessions", daemon->n_sessions);
+	json_put_number(counters, "vms_registered", daemon->vms_registered);
+	json_put_number(counters, "vms_released", daemon->vms_released);
+	json_put_number(counters, "clients", control->clients);
+	json_put_number(counters, "clients_accepted", control->clients_accepted);
+	json_put_number(counters, "clients_refused", control->clients_refused);
+	json_put_number(counters, "calls", control->calls);
+}

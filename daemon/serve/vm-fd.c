@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vm-fd.h"
+
+#include <linux/kcmp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum vm_fd_kind vm_fd_identify(int fd, char *text, size_t text_size)
+{
+	char link[32], name[128];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, name, sizeof(name) - 1);
+	if (n < 0) {
+		snprintf(text, text_size, "cannot tell what it is: /proc is not readable");
+		return VM_FD_NONE;
+	}
+	name[n] = '\0';
+	/* kvm_create_vm() in virt/kvm/kvm_main.c: anon_inode_getfile("kvm-vm", …). */
+	if (!strcmp(name, "anon_inode:kvm-vm"))
+		return VM_FD_KVM;
+	if (!strncmp(name, "/memfd:kvmattr-simvm", strlen("/memfd:kvmattr-simvm")))
+		return VM_FD_SIMULATED;
+	for (char *c = name; *c; c++)
+		if (*c < 0x20 || *c > 0x7e)
+			*c = '?';
+	snprintf(text, text_size, "it is '%s', not a KVM VM (anon_inode:kvm-vm)", name);
+	return VM_FD_NONE;
+}
+
+bool vm_fd_is_same(int one, int other)
+{
+	pid_t self = getpid();
+
+	return syscall(SYS_kcmp, self, self, KCMP_FILE, one, other) == 0;
+}
+
+bool vm_fd_is_seqpacket(int fd)
+{
+	int domain, type;
+	socklen_t size = sizeof(int);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) && domain == AF_UNIX &&
+	       !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_SEQPACKET;
+}

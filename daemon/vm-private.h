@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What vm.c, which moves a VM, and vm-inspect.c, which only looks, both see.
+ */
+#ifndef KVMATTRD_VM_PRIVATE_H
+#define KVMATTRD_VM_PRIVATE_H
+
+#include "vm.h"
+
+struct vm {
+	char *name;
+	struct policy *policy;
+	struct vm_limits limits;
+	const struct vm_ops *ops;
+	void *context;
+	enum vm_state state;
+
+	struct vm_update_queue waiting; /* of the first, elements may be in the batch */
+	size_t n_waiting;
+	struct vm_update_queue batch; /* whose elements, the last that count, are in the layers */
+	uint64_t n_batch_elements;
+	uint64_t batch_limit; /* elements; small while looking for one that KVM refuses */
+	uint64_t batch_started_us;
+	struct policy_undo_log *undo; /* what the batch changed in the policy */
+	struct page_ranges touched;   /* and which pages */
+
+	struct plan plan;
+	size_t n_calls_done;
+	unsigned int n_retries;
+	bool is_backing_off; /* the timer is for a retry, not for the executor's deadline */
+	int refusal;         /* the errno that the batch under way was refused with */
+	uint64_t refused_gfn;
+
+	struct page_ranges unknown; /* pages of which some are APPLIED_UNKNOWN */
+	bool is_degraded;
+	bool has_tried_repair; /* since the last batch */
+	unsigned int repair_ms;
+
+	uint64_t commit;
+	struct vm_statistics statistics;
+};
+
+#endif

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vm-private.h"
+
+#include "allocate.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A call that KVM could not take at the moment is made again so often, waiting twice as long. */
+#define MAX_RETRIES       8
+#define FIRST_RETRY_MS    1
+#define FIRST_REPAIR_MS   100
+#define LONGEST_REPAIR_MS 5000
+
+struct vm *vm_new(const char *name, struct policy *policy, const struct vm_limits *limits,
+		  const struct vm_ops *ops, void *context)
+{
+	struct vm *vm = allocate_one(struct vm);
+
+	vm->name = allocate_string(name);
+	vm->policy = policy;
+	vm->limits = *limits;
+	vm->ops = ops;
+	vm->context = context;
+	TAILQ_INIT(&vm->waiting);
+	TAILQ_INIT(&vm->batch);
+	vm->undo = policy_undo_log_new();
+	vm->batch_limit = limits->max_elements_per_batch;
+	return vm;
+}
+
+static void answer(struct vm *vm, struct vm_update *update, enum kvmattr_status status,
+		   const char *text)
+{
+	char *own_text = update->text;
+
+	update->text = NULL;
+	vm->statistics.updates++;
+	vm->statistics.updates_failed += status != KVMATTR_OK;
+	vm->ops->answer(vm->context, update, status, text);
+	free(own_text);
+}
+
+/* Answers everything that waits; nothing of it is in the layers. */
+static void fail_waiting(struct vm *vm, enum kvmattr_status status, const char *text)
+{
+	struct vm_update *update;
+
+	while ((update = TAILQ_FIRST(&vm->waiting))) {
+		TAILQ_REMOVE(&vm->waiting, update, queue);
+		vm->n_waiting--;
+		answer(vm, update, status, text);
+	}
+	vm->ops->settled(vm->context);
+}
+
+/* The updates of the batch wait again, in their order, without those elements that it held. */
+static void requeue_batch(struct vm *vm)
+{
+	struct vm_update *update;
+
+	update = TAILQ_FIRST(&vm->waiting);
+	if (update)
+		update->n_applied = update->n_in_force; /* may have been in the batch in part */
+	while ((update = TAILQ_LAST(&vm->batch, vm_update_queue))) {
+		TAILQ_REMOVE(&vm->batch, update, queue);
+		TAILQ_INSERT_HEAD(&vm->waiting, update, queue);
+		vm->n_waiting++;
+		update->n_applied = update->n_in_force;
+		update->status = KVMATTR_OK;
+		free(update->text);
+		update->text = NULL;
+	}
+}
+
+void vm_free(struct vm *vm, const char *text)
+{
+	if (!vm)
+		return;
+	vm->ops->set_timer(vm->context, 0);
+	requeue_batch(vm);
+	fail_waiting(vm, KVMATTR_NO_VM, text);
+	plan_destroy(&vm->plan);
+	page_ranges_destroy(&vm->touched);
+	page_ranges_destroy(&vm->unknown);
+	policy_undo_log_free(vm->undo);
+	policy_free(vm->policy);
+	free(vm->name);
+	free(vm);
+}
+
+static struct kvmattr_range element_range(const struct vm_update *update, uint32_t i)
+{
+	switch (update->form) {
+	case WIRE_FORM_PAGES:
+		return (struct kvmattr_range){ wire_page_at(update->elements, i), 1 };
+	case WIRE_FORM_RANGES:
+		return wire_range_at(update->elements, i);
+	default:
+		return (struct kvmattr_range){ 0, 0 };
+	}
+}
+
+/* An update without elements still is one thing to do. */
+static uint32_t n_elements(const struct vm_update *update)
+{
+	return update->form == WIRE_FORM_NONE ? 1 : update->n_elements;
+}
+
+/*
+ * Applies up to room elements of an update to the layers; returns how many.  The first that the
+ * policy forbids ends the update.
+ */
+static uint64_t apply_elements(struct vm *vm, struct vm_update *update, uint64_t room)
+{
+	char text[WIRE_TEXT_SIZE];
+	uint64_t n = 0;
+
+	while (n < room && update->n_applied < n_elements(update)) {
+		struct policy_element *element = &update->element;
+
+		element->range = element_range(update, update->n_applied);
+		if (update->form != WIRE_FORM_NONE && !element->range.n_pages) {
+			update->status = KVMATTR_INVALID_PARAMETER;
+			snprintf(text, sizeof(text), "range %u has no pages", update->n_applied);
+		} else {
+			update->status = policy_apply(vm->policy, &update->actor, element, vm->undo,
+						      &vm->touched, text, sizeof(text));
+		}
+		if (update->status) {
+			update->text = allocate_string(text);
+			break;
+		}
+		update->n_applied++;
+		n++;
+	}
+	return n;
+}
+
+/* Takes what waits into the layers, in order, as far as one batch goes. */
+static void form_batch(struct vm *vm)
+{
+	struct vm_update *update;
+
+	page_ranges_clear(&vm->touched);
+	vm->n_batch_elements = 0;
+	while ((update = TAILQ_FIRST(&vm->waiting)) && vm->n_batch_elements < vm->batch_limit) {
+		vm->n_batch_elements +=
+			apply_elements(vm, update, vm->batch_limit - vm->n_batch_elements);
+		if (!update->status && update->n_applied < n_elements(update))
+			break;
+		TAILQ_REMOVE(&vm->waiting, update, queue);
+		vm->n_waiting--;
+		TAILQ_INSERT_TAIL(&vm->batch, update, queue);
+		if (vm->batch_limit == 1)
+			break; /* if KVM refuses it, it is this update's element */
+	}
+}
+
+/* What this update's elements from the first on would cost if each list were merged by itself. */
+static void count_elements(struct vm *vm, const struct vm_update *update, uint32_t first)
+{
+	uint64_t previous_end = UINT64_MAX, n_runs = 0;
+
+	for (uint32_t i = first; i < update->n_applied; i++) {
+		struct kvmattr_range range = element_range(update, i);
+
+		n_runs += range.gfn != previous_end;
+		previous_end = range.gfn + range.n_pages;
+		vm->statistics.pages += range.n_pages;
+	}
+	vm->statistics.elements += update->n_applied - first;
+	vm->statistics.calls_unmerged +=
+		n_runs * policy_count_affected_views(vm->policy, &update->element);
+}
+
+static void stand(struct vm *vm, struct vm_update *update)
+{
+	count_elements(vm, update, update->n_in_force);
+	update->n_in_force = update->n_applied;
+}
+
+/* Everything in the batch is in force: it stands, and whoever asked is told. */
+static void commit_batch(struct vm *vm)
+{
+	struct vm_update *update = TAILQ_FIRST(&vm->waiting);
+	uint64_t took_us = vm->ops->now_us(vm->context) - vm->batch_started_us;
+
+	policy_undo_log_clear(vm->undo);
+	if (vm->n_batch_elements) {
+		vm->commit++;
+		vm->statistics.batches++;
+		vm->statistics.batch_us_total += took_us;
+		if (took_us > vm->statistics.batch_us_max)
+			vm->statistics.batch_us_max = took_us;
+	}
+	if (update)
+		stand(vm, update);
+	while ((update = TAILQ_FIRST(&vm->batch))) {
+		TAILQ_REMOVE(&vm->batch, update, queue);
+		stand(vm, update);
+		answer(vm, update, update->status, update->text ? update->text : "");
+	}
+	/* After a refusal, back to long batches step by step. */
+	vm->batch_limit *= 2;
+	if (vm->batch_limit > vm->limits.max_elements_per_batch)
+		vm->batch_limit = vm->limits.max_elements_per_batch;
+	vm->ops->settled(vm->context);
+}
+
+static void execute(struct vm *vm)
+{
+	vm->is_backing_off = false;
+	vm->ops->set_timer(vm->context, vm->limits.executor_deadline_ms);
+	vm->ops->execute(vm->context, &vm->plan, vm->n_calls_done);
+}
+
+/* Carries out a plan for these pages in that state; returns false if there is nothing to do. */
+static bool carry_out(struct vm *vm, struct page_ranges *pages, enum vm_state state)
+{
+	page_ranges_normalize(pages);
+	plan_make(&vm->plan, vm->policy, pages, vm->limits.max_pages_per_call);
+	vm->n_calls_done = 0;
+	vm->n_retries = 0;
+	if (!vm->plan.n_calls)
+		return false;
+	vm->state = state;
+	execute(vm);
+	return true;
+}
+
+static void set_degraded(struct vm *vm, bool is_degraded)
+{
+	char text[160];
+
+	if (vm->is_degraded == is_degraded)
+		return;
+	vm->is_degraded = is_degraded;
+	if (is_degraded)
+		snprintf(text, sizeof(text),
+			 "degraded: what KVM enforces on up to %" PRIu64
+			 " pages is not known; trying again",
+			 vm_unknown_pages(vm));
+	else
+		snprintf(text, sizeof(text),
+			 "recovered: KVM enforces what the policy says on every page");
+	vm->ops->report(vm->context, is_degraded, text);
+}
+
+/* First what KVM may hold wrongly, then what waits, until a plan is under way or nothing waits. */
+static void start_next(struct vm *vm)
+{
+	vm->state = VM_IDLE;
+	vm->ops->set_timer(vm->context, 0);
+	for (;;) {
+		if (vm->unknown.n && !vm->has_tried_repair) {
+			if (carry_out(vm, &vm->unknown, VM_REPAIRING))
+				return;
+			page_ranges_clear(&vm->unknown);
+		}
+		if (!vm->unknown.n) {
+			set_degraded(vm, false);
+			vm->repair_ms = FIRST_REPAIR_MS;
+		}
+		if (TAILQ_EMPTY(&vm->waiting))
+			break;
+		vm->has_tried_repair = false;
+		vm->batch_started_us = vm->ops->now_us(vm->context);
+		form_batch(vm);
+		if (carry_out(vm, &vm->touched, VM_EXECUTING))
+			return;
+		commit_batch(vm);
+	}
+	vm->has_tried_repair = false;
+	if (vm->unknown.n) {
+		vm->ops->set_timer(vm->context, vm->repair_ms);
+		vm->repair_ms = vm->repair_ms * 2 < LONGEST_REPAIR_MS ? vm->repair_ms * 2
+								      : LONGEST_REPAIR_MS;
+	}
+}
+
+void vm_submit(struct vm *vm, struct vm_update *update)
+{
+	update->n_in_force = 0;
+	update->n_applied = 0;
+	update->status = KVMATTR_OK;
+	update->text = NULL;
+	if (vm->state == VM_STUCK) {
+		answer(vm, update, KVMATTR_EXECUTOR_STUCK,
+		       kvmattr_status_text(KVMATTR_EXECUTOR_STUCK));
+		vm->ops->settled(vm->context);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&vm->waiting, update, queue);
+	vm->n_waiting++;
+	if (vm->state == VM_IDLE)
+		start_next(vm);
+}
+
+static enum kvmattr_status status_of_refusal(int error)
+{
+	return error == ENOMEM   ? KVMATTR_INSUFFICIENT_MEMORY
+	       : error == EINVAL ? KVMATTR_UNSUPPORTED
+				 : KVMATTR_KERNEL_REFUSED;
+}
+
+/* The element that KVM refused is alone at last: its update ends there. */
+static void fail_first(struct vm *vm)
+{
+	struct vm_update *update = TAILQ_FIRST(&vm->waiting);
+	enum kvmattr_status status = status_of_refusal(vm->refusal);
+	const char *error = strerrorname_np(vm->refusal);
+	char text[WIRE_TEXT_SIZE];
+
+	snprintf(text, sizeof(text), "KVM refused it at GFN 0x%" PRIx64 " with %s: %s",
+		 vm->refused_gfn, error ? error : "an unknown error", kvmattr_status_text(status));
+	TAILQ_REMOVE(&vm->waiting, update, queue);
+	vm->n_waiting--;
+	answer(vm, update, status, text);
+	vm->ops->settled(vm->context);
+}
+
+/* The batch is taken back.  Half as much at a time finds the element that KVM refuses. */
+static void end_undo(struct vm *vm)
+{
+	if (vm->batch_limit == 1)
+		fail_first(vm);
+	else
+		vm->batch_limit = vm->n_batch_elements > 1 ? vm->n_batch_elements / 2 : 1;
+	start_next(vm);
+}
+
+static void take_batch_back(struct vm *vm)
+{
+	policy_undo(vm->policy, vm->undo);
+	requeue_batch(vm);
+}
+
+static void end_plan(struct vm *vm)
+{
+	switch (vm->state) {
+	case VM_EXECUTING:
+		commit_batch(vm);
+		start_next(vm);
+		return;
+	case VM_UNDOING:
+		end_undo(vm);
+		return;
+	default:
+		assert(vm->state == VM_REPAIRING);
+		page_ranges_clear(&vm->unknown);
+		start_next(vm);
+	}
+}
+
+static void end_refused_plan(struct vm *vm, int error)
+{
+	vm->statistics.refusals++;
+	if (vm->state == VM_EXECUTING) {
+		vm->refusal = error;
+		vm->refused_gfn = vm->plan.calls[vm->n_calls_done].gfn;
+		take_batch_back(vm);
+		if (!carry_out(vm, &vm->touched, VM_UNDOING))
+			end_undo(vm);
+		return;
+	}
+	/* Not even what was there before can be set: remember which pages, and go on. */
+	plan_lost(&vm->plan, vm->policy, vm->n_calls_done, &vm->unknown);
+	page_ranges_normalize(&vm->unknown);
+	set_degraded(vm, true);
+	vm->has_tried_repair = true;
+	if (vm->state == VM_UNDOING)
+		end_undo(vm);
+	else
+		start_next(vm);
+}
+
+static bool is_transient(int error)
+{
+	return error == EAGAIN || error == EBUSY || error == EINTR;
+}
+
+void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial)
+{
+	if (vm->state == VM_STUCK) {
+		/* Too late: all its pages count as unknown already. */
+		vm->ops->report(vm->context, false, "the executor answers again");
+		start_next(vm);
+		return;
+	}
+	assert(vm->state != VM_IDLE && !vm->is_backing_off);
+	plan_applied(&vm->plan, vm->policy, vm->n_calls_done, n_done, error, n_partial,
+		     &vm->unknown);
+	for (size_t i = 0; i < n_done; i++)
+		vm->statistics.call_pages += vm->plan.calls[vm->n_calls_done + i].n_pages;
+	vm->statistics.calls += n_done;
+	vm->n_calls_done += n_done;
+
+	if (error && is_transient(error) && vm->n_retries < MAX_RETRIES) {
+		vm->statistics.retries++;
+		vm->is_backing_off = true;
+		vm->ops->set_timer(vm->context, FIRST_RETRY_MS << vm->n_retries++);
+	} else if (error) {
+		end_refused_plan(vm, error);
+	} else if (vm->n_calls_done < vm->plan.n_calls) {
+		execute(vm);
+	} else {
+		end_plan(vm);
+	}
+}
+
+/* Nothing can be enforced: everyone is told so until the executor answers. */
+static void get_stuck(struct vm *vm)
+{
+	char text[160];
+
+	plan_lost(&vm->plan, vm->policy, vm->n_calls_done, &vm->unknown);
+	if (vm->state == VM_EXECUTING)
+		take_batch_back(vm);
+	page_ranges_normalize(&vm->unknown);
+	vm->state = VM_STUCK;
+	set_degraded(vm, true);
+	snprintf(text, sizeof(text),
+		 "the executor has not answered for %u ms; updates are refused until it does",
+		 vm->limits.executor_deadline_ms);
+	vm->ops->report(vm->context, true, text);
+	fail_waiting(vm, KVMATTR_EXECUTOR_STUCK, text);
+}
+
+void vm_timer(struct vm *vm)
+{
+	if (vm->state == VM_IDLE)
+		start_next(vm);
+	else if (vm->state == VM_STUCK)
+		return;
+	else if (vm->is_backing_off)
+		execute(vm);
+	else
+		get_stuck(vm);
+}
