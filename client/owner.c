@@ -279,6 +279,7 @@ static void *run_executor(void *context)
 {
 	struct executor *loop = context;
 
+	pthread_setname_np(pthread_self(), "kvmattr-exec");
 	while (executor_dispatch(loop, 0) > 0)
 		;
 	shutdown(loop->socket, SHUT_RDWR);
@@ -309,7 +310,6 @@ int kvmattr_start_executor(struct kvmattr *c)
 	if (r)
 		return connection_break(c, -r, KVMATTR_NO_VM,
 					"cannot start the executor's thread: %s", strerror(r));
-	pthread_setname_np(executor->thread, "kvmattr-exec");
 	executor->has_thread = true;
 	return 0;
 }

@@ -35,8 +35,8 @@ struct simvm_agents {
 	size_t shared_size;
 	unsigned int n_started;
 	pid_t *pids; /* 0 once reaped */
-	int report;   /* agents write a byte when they are ready; a hangup when all have ended */
-	int start;    /* closed to let them loose */
+	int report;  /* agents write a byte when they are ready; a hangup when all have ended */
+	int start;   /* closed to let them loose */
 	uint64_t start_ns;
 };
 

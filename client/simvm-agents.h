@@ -31,8 +31,8 @@ struct simvm_outcome {
 struct simvm_progress {
 	uint64_t updates; /* answered */
 	uint64_t failures;
-	uint64_t pages;   /* in force */
-	uint64_t commit;  /* the highest */
+	uint64_t pages;  /* in force */
+	uint64_t commit; /* the highest */
 };
 
 /*
@@ -42,7 +42,8 @@ struct simvm_progress {
  * to the daemon; 0, or a negative errno: -EPIPE if one of them could not.
  */
 __attribute__((warn_unused_result)) int simvm_agents_start(const struct simvm_trace *trace,
-							   const int *sockets, unsigned int pipeline,
+							   const int *sockets,
+							   unsigned int pipeline,
 							   struct simvm_agents **ret);
 /* Lets them loose. */
 void simvm_agents_go(struct simvm_agents *agents);

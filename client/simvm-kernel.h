@@ -42,22 +42,22 @@ struct simvm_kernel;
 struct simvm_kernel_options {
 	enum kvmattr_abi abi; /* or SIMVM_ABI_NONE */
 	unsigned int n_views;
-	uint64_t n_pages; /* of RAM, from GFN 0 on */
+	uint64_t n_pages;                  /* of RAM, from GFN 0 on */
 	const struct simvm_faults *faults; /* copied; NULL for none */
 };
 
 /* Since the start. */
 struct simvm_kernel_statistics {
 	uint64_t calls;
-	uint64_t refused;       /* answered with an errno */
+	uint64_t refused;        /* answered with an errno */
 	uint64_t without_effect; /* changed no page */
-	uint64_t pages;         /* that calls covered */
-	uint64_t pages_outside; /* of these, no RAM */
+	uint64_t pages;          /* that calls covered */
+	uint64_t pages_outside;  /* of these, no RAM */
 };
 
 /* Returns 0 or a negative errno.  *ret is for simvm_kernel_free(). */
-__attribute__((warn_unused_result)) int
-simvm_kernel_new(const struct simvm_kernel_options *options, struct simvm_kernel **ret);
+__attribute__((warn_unused_result)) int simvm_kernel_new(const struct simvm_kernel_options *options,
+							 struct simvm_kernel **ret);
 void simvm_kernel_free(struct simvm_kernel *kernel);
 
 /* The view's file descriptor; the kernel's. */

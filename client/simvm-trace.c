@@ -56,16 +56,15 @@ struct fate {
 
 /* none 18, R 45, RX 45, RW 72 protections of 180 */
 static const struct fate fates_all[] = {
-	{ KVMATTR_RW, KVMATTR_RX, 15 }, { KVMATTR_RW, KVMATTR_R, 15 },
+	{ KVMATTR_RW, KVMATTR_RX, 15 },  { KVMATTR_RW, KVMATTR_R, 15 },
 	{ KVMATTR_NONE, NO_SECOND, 18 }, { KVMATTR_R, NO_SECOND, 30 },
-	{ KVMATTR_RX, NO_SECOND, 30 },  { KVMATTR_RW, NO_SECOND, 42 },
+	{ KVMATTR_RX, NO_SECOND, 30 },   { KVMATTR_RW, NO_SECOND, 42 },
 };
 
 /* R 50, RX 50, RW 80 */
 static const struct fate fates_without_none[] = {
-	{ KVMATTR_RW, KVMATTR_RX, 15 }, { KVMATTR_RW, KVMATTR_R, 15 },
-	{ KVMATTR_R, NO_SECOND, 35 },   { KVMATTR_RX, NO_SECOND, 35 },
-	{ KVMATTR_RW, NO_SECOND, 50 },
+	{ KVMATTR_RW, KVMATTR_RX, 15 }, { KVMATTR_RW, KVMATTR_R, 15 }, { KVMATTR_R, NO_SECOND, 35 },
+	{ KVMATTR_RX, NO_SECOND, 35 },  { KVMATTR_RW, NO_SECOND, 50 },
 };
 
 /* private 150, shared 30 */
@@ -329,7 +328,8 @@ static int check_fit(const struct simvm_trace_options *options, char *text, size
 
 	if (options->n_protections > KVMATTR_GFN_LIMIT / 4 || options->ram_pages < n_needed) {
 		snprintf(text, text_size,
-			 "%" PRIu64 " protections need %" PRIu64 " pages of RAM, and there are %" PRIu64
+			 "%" PRIu64 " protections need %" PRIu64
+			 " pages of RAM, and there are %" PRIu64
 			 ": give the VM more RAM, or the trace fewer pages",
 			 options->n_protections, n_needed, options->ram_pages);
 		return -EINVAL;
@@ -346,13 +346,15 @@ int simvm_trace_generate(const struct simvm_trace_options *options, struct simvm
 			 char *text, size_t text_size)
 {
 	struct simvm_trace trace = {
-		.kind = options->abi == KVMATTR_ABI_MAINLINE ? KVMATTR_SET_VISIBILITY :
-							       KVMATTR_PROTECT,
+		.kind = options->abi == KVMATTR_ABI_MAINLINE ? KVMATTR_SET_VISIBILITY
+							     : KVMATTR_PROTECT,
 		.n_protections = options->n_protections,
 		.ram_pages = options->ram_pages,
 		.n_agents = options->n_agents,
 	};
-	struct generator generator = { .options = options, .trace = &trace, .chance = options->seed };
+	struct generator generator = { .options = options,
+				       .trace = &trace,
+				       .chance = options->seed };
 	int r;
 
 	r = check_fit(options, text, text_size);
@@ -366,7 +368,8 @@ int simvm_trace_generate(const struct simvm_trace_options *options, struct simvm
 	if (r == 0)
 		r = place_lone_pages(&generator);
 	if (r < 0) {
-		snprintf(text, text_size, "there is no memory for a trace of %" PRIu64 " protections",
+		snprintf(text, text_size,
+			 "there is no memory for a trace of %" PRIu64 " protections",
 			 options->n_protections);
 		simvm_trace_destroy(&trace);
 		return r;
@@ -440,7 +443,7 @@ uint64_t simvm_trace_calls_fewest(const uint8_t *oracle, uint64_t n_pages)
 	uint64_t n_calls = 0;
 
 	for (uint64_t gfn = 0; gfn < n_pages; gfn++)
-		n_calls += oracle[gfn] != KVMATTR_RWX &&
-			   (gfn == 0 || oracle[gfn] != oracle[gfn - 1]);
+		n_calls +=
+			oracle[gfn] != KVMATTR_RWX && (gfn == 0 || oracle[gfn] != oracle[gfn - 1]);
 	return n_calls;
 }

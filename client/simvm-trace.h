@@ -85,9 +85,9 @@ struct simvm_trace {
  * Returns 0, -ENOMEM, or -EINVAL if such a trace does not fit: then text says what would.
  * *ret is for simvm_trace_destroy().
  */
-__attribute__((warn_unused_result)) int
-simvm_trace_generate(const struct simvm_trace_options *options, struct simvm_trace *ret, char *text,
-		     size_t text_size);
+__attribute__((warn_unused_result)) int simvm_trace_generate(
+	const struct simvm_trace_options *options, struct simvm_trace *ret, char *text,
+	size_t text_size);
 void simvm_trace_destroy(struct simvm_trace *trace);
 
 /* The same for equal traces, on every machine. */

@@ -23,14 +23,22 @@ daemon_libpolicy_la_LIBADD = protocol/libprotocol.la
 daemon_libserve_la_SOURCES = \
 	daemon/log.c daemon/log.h \
 	daemon/serve/control.c daemon/serve/control.h \
-	daemon/serve/daemon.h \
+	daemon/serve/daemon.c daemon/serve/daemon.h \
 	daemon/serve/executor-link.c daemon/serve/executor-link.h \
 	daemon/serve/hosted-vm.c daemon/serve/hosted-vm.h \
+	daemon/serve/json-put.c daemon/serve/json-put.h \
+	daemon/serve/json-text.c daemon/serve/json-text.h \
 	daemon/serve/jsonrpc.c daemon/serve/jsonrpc.h \
 	daemon/serve/listener.c daemon/serve/listener.h \
+	daemon/serve/map-walk.c daemon/serve/map-walk.h \
+	daemon/serve/method.c daemon/serve/method.h \
+	daemon/serve/methods-daemon.c \
+	daemon/serve/methods-map.c \
+	daemon/serve/methods-vm.c \
 	daemon/serve/methods.c daemon/serve/methods.h \
-	daemon/serve/session.c daemon/serve/session.h \
+	daemon/serve/ram.c daemon/serve/ram.h \
 	daemon/serve/session-requests.c \
+	daemon/serve/session.c daemon/serve/session.h \
 	daemon/serve/vm-fd.c daemon/serve/vm-fd.h
 daemon_libserve_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(JSON_C_CFLAGS) $(SYSTEMD_CFLAGS)
 daemon_libserve_la_LIBADD = daemon/libpolicy.la $(LIBEVENT_LIBS) $(JSON_C_LIBS) $(SYSTEMD_LIBS) \

@@ -73,8 +73,8 @@ static void write_line(enum log_level level, const char *vm, const char *text)
 		fprintf(stderr, "kvmattrd: %s: %s%s%s%s\n", log_level_name(level), vm ? "VM '" : "",
 			vm ? vm : "", vm ? "': " : "", text);
 	else if (vm)
-		sd_journal_send("PRIORITY=%d", level, "KVMATTR_VM=%s", vm, "MESSAGE=VM '%s': %s", vm,
-				text, NULL);
+		sd_journal_send("PRIORITY=%d", level, "KVMATTR_VM=%s", vm, "MESSAGE=VM '%s': %s",
+				vm, text, NULL);
 	else
 		sd_journal_send("PRIORITY=%d", level, "MESSAGE=%s", text, NULL);
 }

@@ -11,7 +11,12 @@
 #include <stdbool.h>
 
 /* As syslog(3) has them, and sd-daemon's prefixes. */
-enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+enum log_level {
+	LOG_LEVEL_ERROR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7
+};
 
 /* Picks the place to write to.  without_stderr: the daemon is in the background. */
 void log_open(bool without_stderr);

@@ -7,7 +7,7 @@
 # No kernel that a distribution ships has read, write and execute memory attributes, so the tests
 # bring their own.  The build takes a few minutes and 2 GiB; a second run with the same source,
 # patch and configuration builds nothing.  The last line, and the only one on standard output,
-# is where the kernel is.
+# is where the kernel is.  Status 77: this machine cannot build it, and the reason was given.
 set -eu
 
 usage() {
@@ -27,6 +27,11 @@ say() {
 fail() {
 	say "$*"
 	exit 1
+}
+
+cannot() {
+	say "$*"
+	exit 77
 }
 
 package=linux-source-6.12
@@ -54,7 +59,7 @@ as_root() {
 	elif command -v sudo >/dev/null; then
 		sudo "$@"
 	else
-		fail "this needs root, and sudo is not installed; as root: $*"
+		cannot "this needs root, and sudo is not installed; as root: $*"
 	fi
 }
 
@@ -67,7 +72,7 @@ has_candidate() {
 }
 
 install_packages() {
-	command -v apt-get >/dev/null || fail "this is not a Debian: build a kernel from" \
+	command -v apt-get >/dev/null || cannot "this is not a Debian: build a kernel from" \
 		"$patch and $config by hand, and set KVMATTR_TEST_KERNEL to its bzImage"
 	missing=
 	for p in "$package" gcc make patch flex bison bc libelf-dev libssl-dev cpio rsync kmod xz-utils; do
@@ -76,19 +81,19 @@ install_packages() {
 	[ -n "$missing" ] || return 0
 	say "installing$missing"
 	has_candidate "$package" || as_root apt-get update -q >&2
-	is_installed "$package" || has_candidate "$package" || fail "$package is not in this" \
+	is_installed "$package" || has_candidate "$package" || cannot "$package is not in this" \
 		"machine's package repositories. Debian 12 has it in bookworm-security and" \
 		"bookworm-backports: add one of them to /etc/apt/sources.list.d and run apt-get" \
 		"update; or set KVMATTR_TEST_KERNEL to the bzImage of a kernel built elsewhere"
 	# shellcheck disable=SC2086 # a list of words
 	as_root env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -q -y --no-install-recommends $missing >&2 ||
-		fail "apt-get could not install$missing; its message is above"
+		cannot "apt-get could not install$missing; its message is above"
 }
 
 build() {
 	say "unpacking $source_archive"
-	rm -rf "$build_dir/$package"
+	rm -rf "${build_dir:?}/$package"
 	tar -x -f "$source_archive" -C "$build_dir"
 	cd "$build_dir/$package"
 	patch -s -p1 <"$patch" >&2 || fail "$patch does not fit this $package" \
@@ -114,8 +119,8 @@ exec 9>"$build_dir/lock"
 flock 9
 
 source_archive=/usr/src/$package.tar.xz
-[ -e "$source_archive" ] && [ -e "$build_dir/bzImage" ] || install_packages
-[ -e "$source_archive" ] || fail "$package is installed, but has no $source_archive:" \
+[ -e "$source_archive" ] || install_packages
+[ -e "$source_archive" ] || cannot "$package is installed, but has no $source_archive:" \
 	"set KVMATTR_TEST_KERNEL to the bzImage of a kernel built elsewhere"
 
 # What the kernel is made of; the archive by size and time, since reading it takes seconds.

@@ -36,17 +36,16 @@ int check_finish(void)
 	return n_failed;
 }
 
-const char *check_label(const struct check *check, char label[CHECK_LABEL_SIZE], const char *format,
-			...)
+void check_label(const struct check *check, char ret_label[CHECK_LABEL_SIZE], const char *format,
+		 ...)
 {
 	va_list arguments;
-	int n = snprintf(label, CHECK_LABEL_SIZE, "%s %s ", kvmattr_abi_name(check->model.abi),
+	int n = snprintf(ret_label, CHECK_LABEL_SIZE, "%s %s ", kvmattr_abi_name(check->model.abi),
 			 vmm_executor_name(check->vmm));
 
 	va_start(arguments, format);
-	vsnprintf(label + n, CHECK_LABEL_SIZE - (size_t)n, format, arguments);
+	vsnprintf(ret_label + n, CHECK_LABEL_SIZE - (size_t)n, format, arguments);
 	va_end(arguments);
-	return label;
 }
 
 const char *check_status_name(int status)
@@ -134,10 +133,9 @@ static const char *access_name(unsigned int access)
 	}
 }
 
-/* As KVM's exit says it; an exit that names no access gets a '?', which is no access's letter. */
-static const char *access_letter(unsigned int access)
+static char access_letter(unsigned int access)
 {
-	return access == KVMATTR_EXECUTE ? "x" : (const char[2]){ *access_name(access) };
+	return access == KVMATTR_EXECUTE ? 'x' : *access_name(access);
 }
 
 void check_describe(const struct guest_outcome *outcome, char text[CHECK_TEXT_SIZE])
@@ -147,7 +145,7 @@ void check_describe(const struct guest_outcome *outcome, char text[CHECK_TEXT_SI
 	else if (outcome->result == GUEST_ASTRAY)
 		snprintf(text, CHECK_TEXT_SIZE, "%s", outcome->text);
 	else
-		snprintf(text, CHECK_TEXT_SIZE, "stopped at 0x%" PRIx64 " (%s%s)", outcome->gpa,
+		snprintf(text, CHECK_TEXT_SIZE, "stopped at 0x%" PRIx64 " (%c%s)", outcome->gpa,
 			 access_letter(outcome->access), outcome->is_private ? ", private" : "");
 }
 

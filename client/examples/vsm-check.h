@@ -31,10 +31,10 @@ __attribute__((noreturn)) void check_bail_out(const char *what, int r, const cha
 int check_finish(void);
 
 #define CHECK_LABEL_SIZE 128
-/* "deny vmm-thread rx": the dialect, the executor, and what was asked.  Returns label. */
-__attribute__((format(printf, 3, 4))) const char *check_label(const struct check *check,
-							      char label[CHECK_LABEL_SIZE],
-							      const char *format, ...);
+/* "deny vmm-thread rx": the dialect, the executor, and what was asked. */
+__attribute__((format(printf, 3, 4))) void check_label(const struct check *check,
+						       char ret_label[CHECK_LABEL_SIZE],
+						       const char *format, ...);
 /* A status by its name, or a negative errno's text.  Static. */
 const char *check_status_name(int status);
 

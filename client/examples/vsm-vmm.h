@@ -4,7 +4,8 @@
  *
  * vsm-vmm.c is the VMM, and the example of a VMM's side of libkvmattr; vsm-agent.c is the
  * example of an agent's side; vsm-guest.c is KVM.  vsm-cases.c asks whether what the agent was
- * promised holds in the guest, vsm-check.c compares, and vsm-model.c says what should hold.
+ * promised holds in the guest, vsm-check.c compares (and asks, as a VMM does when its guest was
+ * stopped, which VTL gets the intercept), and vsm-model.c says what should hold.
  */
 #ifndef VSM_VMM_H
 #define VSM_VMM_H

@@ -24,8 +24,9 @@
 
 #define LEVEL_BITS 9u
 #define N_ENTRIES  (1u << LEVEL_BITS)
-/* The lowest root that reaches KVMATTR_GFN_LIMIT. */
-#define MAX_HEIGHT 4u
+/* The lowest root that reaches KVMATTR_GFN_LIMIT, and how many of its entries there are GFNs for. */
+#define MAX_HEIGHT       4u
+#define MAX_ROOT_ENTRIES ((unsigned int)(KVMATTR_GFN_LIMIT >> LEVEL_BITS * MAX_HEIGHT))
 
 struct leaf {
 	uint8_t page[ATTRIBUTE_MAP_LEAF_PAGES];
@@ -68,13 +69,6 @@ static inline struct node *entry_node(uintptr_t entry)
 static inline unsigned int block_shift(unsigned int level)
 {
 	return LEVEL_BITS * (level + 1);
-}
-
-/* How many of a node's entries there are GFNs for: of the highest root, only the first few. */
-static unsigned int used_entries(unsigned int level)
-{
-	return level == MAX_HEIGHT ? (unsigned int)(KVMATTR_GFN_LIMIT >> block_shift(level - 1))
-				   : N_ENTRIES;
 }
 
 /*
@@ -210,7 +204,7 @@ static void set_in_node(struct attribute_map *map, uintptr_t *entry, unsigned in
 		set_block(map, &node->entry[i], level - 1, i == first ? begin - block : 0,
 			  i == last ? end - block : block_size, value);
 	}
-	if (entries_are_uniform(node, 0, used_entries(level), first)) {
+	if (entries_are_uniform(node, 0, N_ENTRIES, first)) {
 		*entry = node->entry[0];
 		free_node(map, node);
 	}
@@ -255,9 +249,10 @@ static void lower_root(struct attribute_map *map)
 		map->outside = attribute_map_get(map, KVMATTR_GFN_LIMIT - 1);
 	while (map->height > 0 && !entry_is_uniform(map->root)) {
 		struct node *node = entry_node(map->root);
+		const unsigned int end = map->height == MAX_HEIGHT ? MAX_ROOT_ENTRIES : N_ENTRIES;
 
 		if (node->entry[1] != uniform_entry(map->outside) ||
-		    !entries_are_uniform(node, 1, used_entries(map->height), 1))
+		    !entries_are_uniform(node, 1, end, 1))
 			return;
 		map->root = node->entry[0];
 		map->height--;

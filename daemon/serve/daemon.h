@@ -14,6 +14,7 @@
 #include <event2/event.h>
 #include <stdbool.h>
 #include <sys/queue.h>
+#include <time.h>
 
 struct session;
 struct executor_link;
@@ -36,10 +37,9 @@ struct hosted_vm {
 	struct wire_ram *ram; /* to be added when the probe is through */
 	uint32_t n_ram;
 	unsigned int n_ram_updates; /* of the registration, under way */
-	uint64_t registration_id; /* of the owner's message */
+	uint64_t registration_id;   /* of the owner's message */
 	enum wire_executor executor_place;
 	struct executor_link *executor;
-	int vmm_executor_socket; /* the VMM's, until it is known whether it is needed; or -1 */
 	struct session *owner;
 	struct session_list sessions; /* the owner's and the agents' */
 	unsigned int n_sessions;
@@ -61,7 +61,7 @@ struct daemon {
 	LIST_HEAD(, hosted_vm) vms;
 	unsigned int n_vms;
 	struct session_list unbound_sessions; /* of peers that own or speak for nothing */
-	struct session_list closed_sessions; /* freed by the reaper when nothing is under way */
+	struct session_list closed_sessions;  /* freed by the reaper when nothing is under way */
 	struct event *reaper;
 	unsigned int n_sessions;
 	uint8_t *receive_buffer; /* WIRE_MAX_MESSAGE bytes */
@@ -76,6 +76,9 @@ struct daemon {
 void daemon_init(struct daemon *daemon, struct event_base *base);
 /* Releases every VM, telling everyone why, and closes every session. */
 void daemon_destroy(struct daemon *daemon, const char *why);
+
+/* Microseconds of CLOCK_MONOTONIC or CLOCK_REALTIME. */
+uint64_t clock_now_us(clockid_t clock);
 
 /* The VM of that name that is ready, or NULL. */
 struct hosted_vm *daemon_find_vm(struct daemon *daemon, const char *name);

@@ -153,7 +153,8 @@ static const char *take_called(struct executor_link *link, size_t size)
 	if (bad)
 		return bad;
 	/* All done, or all up to one that failed and is not done whole. */
-	if (called.n_done > link->n_calls || (called.n_done == link->n_calls) != (called.error == 0))
+	if (called.n_done > link->n_calls ||
+	    (called.n_done == link->n_calls) != (called.error == 0))
 		return "n_done";
 	if (called.error ? called.partial >= link->sizes[called.n_done] : called.partial)
 		return "partial";

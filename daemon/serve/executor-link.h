@@ -32,10 +32,9 @@ struct executor_link *executor_link_new(struct event_base *base, int socket, uin
  * An executor in a thread of the daemon, for a kernel that takes our calls on these VM fds, which
  * stay the caller's.  Returns 0 or a negative errno.
  */
-__attribute__((warn_unused_result)) int
-executor_link_new_thread(struct event_base *base, const int *fds, uint32_t n_targets,
-			 const struct executor_link_ops *ops, void *context,
-			 struct executor_link **ret);
+__attribute__((warn_unused_result)) int executor_link_new_thread(
+	struct event_base *base, const int *fds, uint32_t n_targets,
+	const struct executor_link_ops *ops, void *context, struct executor_link **ret);
 void executor_link_free(struct executor_link *link);
 
 void executor_link_probe(struct executor_link *link);

@@ -253,6 +253,11 @@ static bool ends_word(uint8_t byte)
 	return is_space(byte) || byte == '{' || byte == '[' || byte == '"';
 }
 
+static bool word_may_end(const struct json_text *text)
+{
+	return text->number != NUMBER_MINUS && text->number != NUMBER_POINT;
+}
+
 static void keep(struct json_text *text, const char *bytes, size_t n)
 {
 	if (text->n + n + 1 > text->capacity) {
@@ -276,7 +281,7 @@ static enum json_text_result feed_text(struct json_text *text, const char *bytes
 		bool in_string = text->place == STRING || text->place == ESCAPED;
 		bool is_fine;
 
-		if (text->place == WORD && ends_word(byte)) {
+		if (text->place == WORD && ends_word(byte) && word_may_end(text)) {
 			text->place = BETWEEN;
 			break;
 		}
@@ -340,7 +345,7 @@ enum json_text_result json_text_end(struct json_text *text, const char **ret_rea
 	enum place place = text->place;
 
 	*ret_reason = NULL;
-	if (place == WORD && text->number != NUMBER_MINUS && text->number != NUMBER_POINT) {
+	if (place == WORD && word_may_end(text)) {
 		text->place = BETWEEN;
 		return JSON_TEXT_COMPLETE;
 	}

@@ -104,7 +104,7 @@ static bool refuse_vm(const struct method_call *call, const char *name,
 	const struct hosted_vm *hosted;
 
 	LIST_FOREACH (hosted, &call->daemon->vms, list) {
-		if (!hosted->is_ready)
+		if (!hosted->is_ready || hosted->is_doomed)
 			continue;
 		n++;
 		if (n > MAX_NAMES || length + strlen(hosted->name) + 3 > sizeof(names))

@@ -4,11 +4,10 @@
  */
 #include "json-put.h"
 #include "methods.h"
+#include "ram.h"
 #include "session.h"
 
-#include <inttypes.h>
 #include <json-c/json.h>
-#include <stdio.h>
 #include <time.h>
 
 /* Ranges of RAM that vm.get lists. */
@@ -22,13 +21,12 @@ static const char *executor_name(enum wire_executor place)
 static void put_at_a_glance(struct json_object *object, const struct hosted_vm *hosted)
 {
 	const struct policy *policy = vm_policy(hosted->vm);
-	uint64_t n_unknown = vm_unknown_pages(hosted->vm);
 
 	json_put_text(object, "name", hosted->name);
 	json_put_boolean(object, "simulated", hosted->is_simulated);
 	json_put_text(object, "state", vm_state_name(hosted->vm));
-	json_put_boolean(object, "degraded", n_unknown != 0);
-	json_put_number(object, "unknown_pages", n_unknown);
+	json_put_boolean(object, "degraded", vm_is_degraded(hosted->vm));
+	json_put_number(object, "unknown_pages", vm_unknown_pages(hosted->vm));
 	json_put_number(object, "commit", vm_commit(hosted->vm));
 	json_put_number(object, "queue", vm_queue_length(hosted->vm));
 	json_put_text(object, "executor", executor_name(hosted->executor_place));
@@ -46,7 +44,7 @@ void method_vm_list(const struct method_call *call, struct jsonrpc_answer *answe
 		const struct policy *policy;
 		struct json_object *object, *array;
 
-		if (!hosted->is_ready)
+		if (!hosted->is_ready || hosted->is_doomed)
 			continue;
 		policy = vm_policy(hosted->vm);
 		object = json_put_next(vms);
@@ -62,48 +60,27 @@ void method_vm_list(const struct method_call *call, struct jsonrpc_answer *answe
 	}
 }
 
-static void put_ram_range(struct json_object *ranges, uint64_t gfn, uint64_t end)
-{
-	struct json_object *range = json_put_next(ranges);
-
-	json_put_address(range, "gpa", gfn << KVMATTR_PAGE_SHIFT);
-	json_put_number(range, "pages", end - gfn);
-}
-
-/* RAM's ranges in the order of addresses, the first of them at least. */
+/* How much RAM there is and where: the first ranges of it, and where it begins and ends. */
 static void put_ram(struct json_object *ram, const struct policy *policy)
 {
+	struct kvmattr_range range = ram_extent(policy);
 	struct json_object *ranges;
-	uint64_t start = 0, end = 0, first = KVMATTR_GFN_LIMIT;
+	uint64_t gfn = 0;
 	unsigned int n = 0;
 
 	json_put_number(ram, "pages", policy->n_ram_pages);
 	json_put_number(ram, "private_pages", policy->n_private_pages);
+	json_put_address(ram, "start", range.gfn << KVMATTR_PAGE_SHIFT);
+	json_put_address(ram, "end", (range.gfn + range.n_pages) << KVMATTR_PAGE_SHIFT);
 	ranges = json_put_new_array(ram, "ranges");
-	for (uint64_t gfn = 0; gfn < KVMATTR_GFN_LIMIT && n <= MAX_RAM_RANGES;) {
-		struct attribute_span span =
-			attribute_map_span(&policy->pages, gfn, KVMATTR_GFN_LIMIT);
-		uint64_t step = span.bytes ? 1 : span.end - gfn;
+	for (; ram_next_range(policy, gfn, &range) && n < MAX_RAM_RANGES; n++) {
+		struct json_object *object = json_put_next(ranges);
 
-		for (; gfn < span.end; gfn += step) {
-			uint8_t page = span.bytes ? *span.bytes++ : span.value;
-
-			if (!(page & PAGE_IS_RAM))
-				continue;
-			if (gfn != end) {
-				if (start != end && n++ < MAX_RAM_RANGES)
-					put_ram_range(ranges, start, end);
-				start = gfn;
-			}
-			if (first == KVMATTR_GFN_LIMIT)
-				first = gfn;
-			end = gfn + step;
-		}
+		json_put_address(object, "gpa", range.gfn << KVMATTR_PAGE_SHIFT);
+		json_put_number(object, "pages", range.n_pages);
+		gfn = range.gfn + range.n_pages;
 	}
-	if (start != end && n++ < MAX_RAM_RANGES)
-		put_ram_range(ranges, start, end);
-	json_put_address(ram, "start", (end ? first : 0) << KVMATTR_PAGE_SHIFT);
-	json_put_boolean(ram, "more", n > MAX_RAM_RANGES);
+	json_put_boolean(ram, "more", ram_next_range(policy, gfn, &range));
 }
 
 static void put_views(struct json_object *views, const struct policy *policy)
@@ -173,7 +150,7 @@ void method_vm_get(const struct method_call *call, struct jsonrpc_answer *answer
 	put_views(json_put_new_array(result, "views"), policy);
 	put_layers(json_put_new_array(result, "layers"), policy);
 	sessions = json_put_new_array(result, "sessions");
-	TAILQ_FOREACH (session, &hosted->sessions, of_vm)
+	TAILQ_FOREACH (session, &hosted->sessions, list)
 		put_session(json_put_next(sessions), session);
 	json_put_number(result, "memory_bytes", policy_memory(policy));
 }
@@ -214,6 +191,6 @@ void method_stats_get(const struct method_call *call, struct jsonrpc_answer *ans
 	const struct hosted_vm *asked = method_vm(call, "vm"), *hosted;
 
 	LIST_FOREACH (hosted, &call->daemon->vms, list)
-		if (hosted->is_ready && (!asked || hosted == asked))
+		if (hosted->is_ready && !hosted->is_doomed && (!asked || hosted == asked))
 			put_statistics(json_put_next(vms), hosted);
 }

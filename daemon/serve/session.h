@@ -34,11 +34,11 @@ struct session {
 	uint32_t uid;
 	uint64_t n_messages; /* received */
 
-	uint64_t last_seqno;      /* taken from the peer */
-	uint64_t settled_seqno;   /* settled by the VM */
-	uint64_t answered_seqno;  /* told to the peer */
-	uint64_t commit;          /* at which settled_seqno came into force */
-	unsigned int n_unsettled; /* updates that the VM has */
+	uint64_t last_seqno;           /* taken from the peer */
+	uint64_t settled_seqno;        /* settled by the VM */
+	uint64_t answered_seqno;       /* told to the peer */
+	uint64_t commit;               /* at which settled_seqno came into force */
+	unsigned int n_unsettled;      /* updates that the VM has */
 	struct wire_failure *failures; /* settled, not told yet */
 	size_t n_failures;
 	size_t failures_capacity;
@@ -66,6 +66,9 @@ void session_refuse(struct session *session, uint64_t id, enum kvmattr_status st
 void session_bind(struct session *session, struct hosted_vm *hosted);
 /* The end of a registration: the peer is read again. */
 void session_resume(struct session *session);
+
+/* Frees the closed sessions that have nothing under way. */
+void session_reap(struct daemon *daemon);
 
 /*
  * Handles one received message of a greeted peer (session-requests.c).  Returns NULL, or the name

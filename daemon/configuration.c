@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "configuration.h"
+
+#include "allocate.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum setting_type { SETTING_PATH, SETTING_BOOLEAN, SETTING_NUMBER, SETTING_MODE, SETTING_LEVEL };
+
+static const struct setting {
+	const char *section;
+	const char *key;
+	enum setting_type type;
+	size_t offset;
+	uint64_t min, max; /* of numbers */
+	uint64_t otherwise;
+} settings[] = {
+#define AT(member) offsetof(struct configuration, member)
+	{ "daemon", "runtime-dir", SETTING_PATH, AT(runtime_dir), 0, 0, 0 },
+	{ "daemon", "state-dir", SETTING_PATH, AT(state_dir), 0, 0, 0 },
+	{ "daemon", "allow-simulated", SETTING_BOOLEAN, AT(allow_simulated), 0, 1, 0 },
+	{ "daemon", "log-level", SETTING_LEVEL, AT(log_level), 0, 0, LOG_LEVEL_INFO },
+	{ "daemon", "socket-mode", SETTING_MODE, AT(socket_mode), 0, 0777, 0660 },
+	{ "limits", "max-vms", SETTING_NUMBER, AT(max_vms), 1, 65536, 1024 },
+	{ "limits", "max-sessions", SETTING_NUMBER, AT(max_sessions), 1, 1048576, 8192 },
+	{ "limits", "max-updates-in-flight", SETTING_NUMBER, AT(max_updates_in_flight), 1, 65536,
+	  4096 },
+	{ "limits", "max-elements-per-batch", SETTING_NUMBER, AT(max_elements_per_batch), 1,
+	  1048576, 32768 },
+	{ "limits", "max-pages-per-call", SETTING_NUMBER, AT(max_pages_per_call), 1, 1048576,
+	  65536 },
+	{ "limits", "executor-deadline-ms", SETTING_NUMBER, AT(executor_deadline_ms), 10, 600000,
+	  10000 },
+#undef AT
+};
+#define N_SETTINGS (sizeof(settings) / sizeof(*settings))
+
+/* A file on its way in. */
+struct reading {
+	struct configuration *configuration;
+	const char *path;
+	FILE *file;
+	int line;
+	bool has_failed;
+};
+
+static void *place(struct configuration *configuration, const struct setting *setting)
+{
+	return (char *)configuration + setting->offset;
+}
+
+void configuration_init(struct configuration *configuration)
+{
+	for (size_t i = 0; i < N_SETTINGS; i++) {
+		const struct setting *setting = &settings[i];
+
+		if (setting->type == SETTING_PATH)
+			*(char **)place(configuration, setting) = NULL;
+		else if (setting->type == SETTING_BOOLEAN)
+			*(bool *)place(configuration, setting) = setting->otherwise;
+		else
+			*(uint64_t *)place(configuration, setting) = setting->otherwise;
+	}
+	configuration->runtime_dir = allocate_string("/run/kvmattrd");
+	configuration->state_dir = allocate_string("/var/lib/kvmattrd");
+}
+
+void configuration_destroy(struct configuration *configuration)
+{
+	free(configuration->runtime_dir);
+	free(configuration->state_dir);
+}
+
+static const struct setting *find_setting(const char *section, const char *key)
+{
+	for (size_t i = 0; i < N_SETTINGS; i++)
+		if (!strcmp(settings[i].section, section) && !strcmp(settings[i].key, key))
+			return &settings[i];
+	return NULL;
+}
+
+static bool parse_number(const char *text, int base, uint64_t min, uint64_t max, uint64_t *ret)
+{
+	char *end;
+	unsigned long long value;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	value = strtoull(text, &end, base);
+	if (errno || *end || value < min || value > max)
+		return false;
+	*ret = value;
+	return true;
+}
+
+/* Sets it and returns NULL, or writes what is allowed and returns that. */
+static const char *set(void *where, const struct setting *setting, const char *text, char *allowed,
+		       size_t size)
+{
+	int level;
+
+	switch (setting->type) {
+	case SETTING_PATH:
+		if (*text != '/')
+			return "an absolute path";
+		free(*(char **)where);
+		*(char **)where = allocate_string(text);
+		return NULL;
+	case SETTING_BOOLEAN:
+		if (strcmp(text, "yes") && strcmp(text, "no"))
+			return "yes or no";
+		*(bool *)where = !strcmp(text, "yes");
+		return NULL;
+	case SETTING_LEVEL:
+		level = log_level_from_name(text);
+		if (level < 0)
+			return "error, warning, info or debug";
+		*(uint64_t *)where = (uint64_t)level;
+		return NULL;
+	case SETTING_MODE:
+		return parse_number(text, 8, setting->min, setting->max, where)
+			       ? NULL
+			       : "an octal mode such as 0660";
+	case SETTING_NUMBER:
+		snprintf(allowed, size, "a number from %" PRIu64 " to %" PRIu64, setting->min,
+			 setting->max);
+		return parse_number(text, 10, setting->min, setting->max, where) ? NULL : allowed;
+	}
+	return "nothing";
+}
+
+/* inih as Debian builds it does not tell its handler the line. */
+static char *read_line(char *line, int size, void *context)
+{
+	struct reading *reading = context;
+
+	reading->line++;
+	return fgets(line, size, reading->file);
+}
+
+static int take_line(void *context, const char *section, const char *key, const char *value)
+{
+	struct reading *reading = context;
+	const struct setting *setting = find_setting(section, key);
+	const char *wanted;
+	char allowed[80];
+
+	if (!setting) {
+		log_write(LOG_LEVEL_ERROR,
+			  "%s:%d: there is no setting '%s' in section [%s]; see "
+			  "kvmattrd.conf(5)",
+			  reading->path, reading->line, key, section);
+		reading->has_failed = true;
+		return 1;
+	}
+	wanted = set(place(reading->configuration, setting), setting, value, allowed,
+		     sizeof(allowed));
+	if (wanted) {
+		log_write(LOG_LEVEL_ERROR, "%s:%d: %s = %s is not valid: it takes %s",
+			  reading->path, reading->line, key, value, wanted);
+		reading->has_failed = true;
+	}
+	return 1;
+}
+
+static void copy(struct configuration *to, const struct configuration *from)
+{
+	*to = *from;
+	to->runtime_dir = allocate_string(from->runtime_dir);
+	to->state_dir = allocate_string(from->state_dir);
+}
+
+int configuration_read(struct configuration *configuration, const char *path)
+{
+	struct configuration changed;
+	struct reading reading = { .configuration = &changed, .path = path };
+	int line, r;
+
+	reading.file = fopen(path, "re");
+	if (!reading.file) {
+		r = -errno;
+		log_write(LOG_LEVEL_ERROR, "cannot read the configuration %s: %s", path,
+			  strerror(-r));
+		return r;
+	}
+	copy(&changed, configuration);
+	line = ini_parse_stream(read_line, &reading, take_line, &reading);
+	fclose(reading.file);
+	if (line)
+		log_write(LOG_LEVEL_ERROR, "%s:%d: neither [section] nor key = value", path, line);
+	if (line || reading.has_failed) {
+		configuration_destroy(&changed);
+		return -EINVAL;
+	}
+	configuration_destroy(configuration);
+	*configuration = changed;
+	return 0;
+}

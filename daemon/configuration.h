@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the operator decided: built-in values, then the configuration file, then the command line.
+ *
+ * One table holds every setting with its place, its limits and what it means; the file is read by
+ * it, and kvmattrd.conf's manual page follows it.
+ */
+#ifndef KVMATTRD_CONFIGURATION_H
+#define KVMATTRD_CONFIGURATION_H
+
+#include "log.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct configuration {
+	char *runtime_dir;
+	char *state_dir;
+	bool allow_simulated;
+	uint64_t log_level; /* enum log_level */
+	uint64_t socket_mode;
+	uint64_t max_vms;
+	uint64_t max_sessions;
+	uint64_t max_updates_in_flight;
+	uint64_t max_elements_per_batch;
+	uint64_t max_pages_per_call;
+	uint64_t executor_deadline_ms;
+};
+
+void configuration_init(struct configuration *configuration);
+void configuration_destroy(struct configuration *configuration);
+/*
+ * Reads a file over what is there.  Returns 0, or a negative errno: then what is wrong was logged
+ * with file, line and key, and nothing was changed.
+ */
+__attribute__((warn_unused_result)) int configuration_read(struct configuration *configuration,
+							   const char *path);
+
+#endif

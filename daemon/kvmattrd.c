@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvmattrd: reads its options, holds its directories, opens its sockets and runs the loop.
+ */
+#include "config.h"
+
+#include "allocate.h"
+#include "configuration.h"
+#include "directories.h"
+#include "log.h"
+#include "serve/control.h"
+#include "serve/daemon.h"
+#include "serve/listener.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define AGENT_SOCKET   "agent.sock"
+#define CONTROL_SOCKET "control.sock"
+
+const char *argp_program_version = PACKAGE_STRING;
+
+struct options {
+	const char *config;
+	char *runtime_dir;
+	char *state_dir;
+	bool allow_simulated;
+	bool foreground;
+	int log_level; /* -1: not given */
+};
+
+enum { OPTION_STATE_DIR = 256, OPTION_ALLOW_SIMULATED, OPTION_LOG_LEVEL };
+
+static const struct argp_option option_table[] = {
+	{ "foreground", 'f', NULL, 0, "Stay in the foreground and log to stderr", 0 },
+	{ "runtime-dir", 'r', "DIR", 0,
+	  "Where agent.sock and control.sock go (default: /run/kvmattrd)", 0 },
+	{ "state-dir", OPTION_STATE_DIR, "DIR", 0,
+	  "Held for what outlives the daemon (default: /var/lib/kvmattrd)", 0 },
+	{ "config", 'c', "FILE", 0, "Read settings from FILE; the command line goes first", 0 },
+	{ "allow-simulated", OPTION_ALLOW_SIMULATED, NULL, 0,
+	  "Take VMs that only pretend to be one, as kvmattr-simvm makes them: for tests", 0 },
+	{ "log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug", 0 },
+	{ 0 },
+};
+
+static error_t take_option(int key, char *argument, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case 'f':
+		options->foreground = true;
+		return 0;
+	case 'r':
+		options->runtime_dir = argument;
+		return 0;
+	case 'c':
+		options->config = argument;
+		return 0;
+	case OPTION_STATE_DIR:
+		options->state_dir = argument;
+		return 0;
+	case OPTION_ALLOW_SIMULATED:
+		options->allow_simulated = true;
+		return 0;
+	case OPTION_LOG_LEVEL:
+		options->log_level = log_level_from_name(argument);
+		if (options->log_level < 0)
+			argp_error(state, "no log level '%s': error, warning, info or debug",
+				   argument);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	.options = option_table,
+	.parser = take_option,
+	.doc = "Keeps the memory protections of guests' Virtual Trust Levels and has KVM enforce them.\v"
+	       "VMMs hand over their VMs on DIR/agent.sock; kvmattrctl looks in through "
+	       "DIR/control.sock.  See kvmattrd(8).",
+};
+
+static void replace(char **setting, const char *value)
+{
+	if (!value)
+		return;
+	free(*setting);
+	*setting = allocate_string(value);
+}
+
+static int configure(struct configuration *configuration, const struct options *options)
+{
+	configuration_init(configuration);
+	if (options->config) {
+		int r = configuration_read(configuration, options->config);
+
+		if (r < 0)
+			return r;
+	}
+	replace(&configuration->runtime_dir, options->runtime_dir);
+	replace(&configuration->state_dir, options->state_dir);
+	configuration->allow_simulated |= options->allow_simulated;
+	if (options->log_level >= 0)
+		configuration->log_level = (uint64_t)options->log_level;
+	log_set_level((enum log_level)configuration->log_level);
+	return 0;
+}
+
+/*
+ * Goes on in a child; the parent waits until the child writes to the returned pipe that it is
+ * ready, and ends with 0, or with 1 if the child ends before.
+ */
+static int go_into_the_background(void)
+{
+	int ends[2];
+	char ready;
+	pid_t child;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	child = fork();
+	if (child < 0)
+		return -errno;
+	if (child) {
+		close(ends[1]);
+		_exit(read(ends[0], &ready, 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+	}
+	close(ends[0]);
+	setsid();
+	return ends[1];
+}
+
+static void say_ready(int ready_fd)
+{
+	int null;
+
+	sd_notify(0, "READY=1\nSTATUS=Serving no VMs yet");
+	if (ready_fd < 0)
+		return;
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+		close(null);
+	}
+	log_open(true);
+	(void)!write(ready_fd, "1", 1);
+	close(ready_fd);
+}
+
+static void stop(evutil_socket_t number, short events, void *base)
+{
+	(void)events;
+	log_write(LOG_LEVEL_INFO, "stopping: %s", strsignal(number));
+	event_base_loopbreak(base);
+}
+
+/* Every VM costs a few descriptors, every agent one. */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static struct daemon_limits limits_of(const struct configuration *configuration)
+{
+	return (struct daemon_limits){
+		.vm = {
+			.max_pages_per_call = configuration->max_pages_per_call,
+			.max_elements_per_batch = configuration->max_elements_per_batch,
+			.executor_deadline_ms = (unsigned int)configuration->executor_deadline_ms,
+		},
+		.max_vms = (unsigned int)configuration->max_vms,
+		.max_sessions = (unsigned int)configuration->max_sessions,
+		.max_updates_in_flight = (unsigned int)configuration->max_updates_in_flight,
+	};
+}
+
+static int serve(const struct configuration *configuration, int agent_socket, int control_socket,
+		 int ready_fd)
+{
+	struct daemon daemon = {
+		.limits = limits_of(configuration),
+		.allow_simulated = configuration->allow_simulated,
+	};
+	struct event_base *base = event_base_new();
+	struct event *on_int, *on_term;
+	struct listener *listener;
+	struct control *control;
+	int r;
+
+	if (!base) {
+		log_write(LOG_LEVEL_ERROR, "libevent finds no way to wait for events here");
+		return -ENOSYS;
+	}
+	daemon_init(&daemon, base);
+	listener = listener_new(&daemon, agent_socket);
+	r = control_new(&daemon, control_socket, &control);
+	if (r < 0)
+		log_write(LOG_LEVEL_ERROR, "cannot serve the control socket: %s", strerror(-r));
+	on_int = evsignal_new(base, SIGINT, stop, base);
+	on_term = evsignal_new(base, SIGTERM, stop, base);
+	event_add(on_int, NULL);
+	event_add(on_term, NULL);
+
+	if (!r) {
+		log_write(LOG_LEVEL_INFO, "%s serves in %s%s", PACKAGE_STRING,
+			  configuration->runtime_dir,
+			  configuration->allow_simulated ? ", simulated VMs allowed" : "");
+		say_ready(ready_fd);
+		r = event_base_dispatch(base) < 0 ? -EIO : 0;
+		sd_notify(0, "STOPPING=1");
+		control_free(control);
+	}
+	listener_free(listener);
+	daemon_destroy(&daemon, "the daemon stops");
+	event_free(on_int);
+	event_free(on_term);
+	event_base_free(base);
+	libevent_global_shutdown();
+	return r;
+}
+
+static int hold_and_serve(const struct configuration *configuration, int ready_fd)
+{
+	int runtime_lock, state_lock, agent_socket = -1, control_socket = -1, r;
+	mode_t mode = (mode_t)configuration->socket_mode;
+
+	runtime_lock = directory_hold(configuration->runtime_dir, 0755);
+	if (runtime_lock < 0)
+		return runtime_lock;
+	state_lock = directory_hold(configuration->state_dir, 0700);
+	if (state_lock < 0) {
+		close(runtime_lock);
+		return state_lock;
+	}
+	r = agent_socket =
+		directory_listen(configuration->runtime_dir, AGENT_SOCKET, SOCK_SEQPACKET, mode);
+	if (r >= 0)
+		r = control_socket = directory_listen(configuration->runtime_dir, CONTROL_SOCKET,
+						      SOCK_STREAM, mode);
+	if (r >= 0)
+		r = serve(configuration, agent_socket, control_socket, ready_fd);
+	else if (agent_socket >= 0)
+		close(agent_socket);
+	directory_remove_socket(configuration->runtime_dir, AGENT_SOCKET);
+	directory_remove_socket(configuration->runtime_dir, CONTROL_SOCKET);
+	close(state_lock);
+	close(runtime_lock);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .log_level = -1 };
+	struct configuration configuration;
+	int r, ready_fd = -1;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &options);
+	log_open(false);
+	signal(SIGPIPE, SIG_IGN);
+	raise_fd_limit();
+	r = configure(&configuration, &options);
+	/* Under systemd the foreground is the background. */
+	if (!r && !options.foreground && !getenv("NOTIFY_SOCKET")) {
+		ready_fd = go_into_the_background();
+		r = ready_fd < 0 ? ready_fd : 0;
+	}
+	if (!r)
+		r = hold_and_serve(&configuration, ready_fd);
+	configuration_destroy(&configuration);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "control.h"
+
+#include "jsonrpc.h"
+#include "methods.h"
+
+#include "daemon/allocate.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long calls are made between two turns of the event loop, all clients together. */
+#define SLICE_US 1000u
+/* Bytes of a client that are read ahead of the request that is being answered. */
+#define READ_AHEAD (64u * 1024)
+/* After an accept() that failed for want of descriptors. */
+#define ACCEPT_PAUSE_S 1
+
+struct client {
+	TAILQ_ENTRY(client) list; /* control.waiting or control.busy */
+	struct control *control;
+	struct bufferevent *connection;
+	struct jsonrpc *rpc;
+	bool is_busy;  /* there may be something to do: it is in control.busy */
+	bool is_ended; /* the peer has shut down its side; what it asked is still answered */
+};
+
+TAILQ_HEAD(client_list, client);
+
+struct control {
+	struct daemon *daemon;
+	struct evconnlistener *listener;
+	struct event *slice;
+	struct event *accept_again;
+	struct client_list waiting;
+	struct client_list busy; /* the first is next */
+	struct control_statistics statistics;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void client_dispatch(void *context, const char *method, struct json_object *params,
+			    struct jsonrpc_answer *answer)
+{
+	struct control *control = ((struct client *)context)->control;
+
+	control->statistics.calls++;
+	methods_dispatch(control->daemon, control, method, params, answer);
+}
+
+static void client_write(void *context, const char *bytes, size_t n)
+{
+	struct client *client = context;
+
+	if (bufferevent_write(client->connection, bytes, n) < 0) {
+		fputs("kvmattrd: out of memory for an answer on the control socket; "
+		      "give the service more memory and start it again\n",
+		      stderr);
+		abort();
+	}
+}
+
+static const struct jsonrpc_ops client_ops = {
+	.dispatch = client_dispatch,
+	.write = client_write,
+};
+
+static void client_free(struct client *client)
+{
+	struct control *control = client->control;
+
+	TAILQ_REMOVE(client->is_busy ? &control->busy : &control->waiting, client, list);
+	control->statistics.clients--;
+	bufferevent_free(client->connection);
+	jsonrpc_free(client->rpc);
+	free(client);
+}
+
+/* A turn of the loop later, because an event activated at once would keep all others waiting. */
+static void schedule(struct control *control)
+{
+	static const struct timeval at_once = { 0, 0 };
+
+	if (!TAILQ_EMPTY(&control->busy) && !evtimer_pending(control->slice, NULL))
+		evtimer_add(control->slice, &at_once);
+}
+
+static void client_set_busy(struct client *client, bool is_busy)
+{
+	struct control *control = client->control;
+
+	if (client->is_busy == is_busy)
+		return;
+	TAILQ_REMOVE(client->is_busy ? &control->busy : &control->waiting, client, list);
+	client->is_busy = is_busy;
+	TAILQ_INSERT_TAIL(is_busy ? &control->busy : &control->waiting, client, list);
+	schedule(control);
+}
+
+static size_t client_unread(const struct client *client)
+{
+	return evbuffer_get_length(bufferevent_get_output(client->connection));
+}
+
+/* One call, or the bytes up to the next one.  Returns false when there is nothing to do for now. */
+static bool client_step(struct client *client)
+{
+	struct evbuffer *input = bufferevent_get_input(client->connection);
+	size_t n = evbuffer_get_contiguous_space(input);
+
+	if (client_unread(client) >= CONTROL_MAX_UNREAD)
+		return false;
+	if (jsonrpc_has_work(client->rpc)) {
+		jsonrpc_work(client->rpc);
+		return true;
+	}
+	if (!n)
+		return false;
+	n = jsonrpc_feed(client->rpc, (const char *)evbuffer_pullup(input, (ev_ssize_t)n), n);
+	evbuffer_drain(input, n);
+	return true;
+}
+
+/* Nothing is to be done: wait for more, for the peer to read, or it is over. */
+static void client_rest(struct client *client)
+{
+	if (client_unread(client) >= CONTROL_MAX_UNREAD || !client->is_ended)
+		return;
+	/* a number without a newline behind it is a request, too */
+	jsonrpc_end(client->rpc);
+	if (jsonrpc_has_work(client->rpc))
+		client_set_busy(client, true);
+	else if (!client_unread(client))
+		client_free(client);
+}
+
+static void on_slice(evutil_socket_t unused, short events, void *context)
+{
+	struct control *control = context;
+	uint64_t deadline_us = now_us() + SLICE_US;
+
+	(void)unused;
+	(void)events;
+	do {
+		struct client *client = TAILQ_FIRST(&control->busy);
+
+		if (!client)
+			break;
+		/* to the end: the others first */
+		TAILQ_REMOVE(&control->busy, client, list);
+		TAILQ_INSERT_TAIL(&control->busy, client, list);
+		if (client_step(client))
+			continue;
+		client_set_busy(client, false);
+		client_rest(client);
+	} while (now_us() < deadline_us);
+	schedule(control);
+}
+
+static void on_read(struct bufferevent *connection, void *context)
+{
+	(void)connection;
+	client_set_busy(context, true);
+}
+
+/* The peer has read so much that little is left. */
+static void on_write(struct bufferevent *connection, void *context)
+{
+	(void)connection;
+	client_set_busy(context, true);
+}
+
+static void on_event(struct bufferevent *connection, short events, void *context)
+{
+	struct client *client = context;
+
+	(void)connection;
+	if (events & BEV_EVENT_ERROR) {
+		client_free(client);
+	} else if (events & BEV_EVENT_EOF) {
+		client->is_ended = true;
+		client_set_busy(client, true);
+	}
+}
+
+/* Over the limit: says so, as far as the socket takes it at once. */
+static void refuse_client(struct control *control, evutil_socket_t socket)
+{
+	char text[256];
+	int n = snprintf(text, sizeof(text),
+			 "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":%d,\"message\":"
+			 "\"there are %u connections already, as many as there may be; close one "
+			 "and try again\",\"data\":{\"status\":\"LIMIT_EXCEEDED\"}},\"id\":null}\n",
+			 JSONRPC_SERVER_ERROR - KVMATTR_LIMIT_EXCEEDED, CONTROL_MAX_CLIENTS);
+
+	control->statistics.clients_refused++;
+	if (send(socket, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN)
+		errno = 0; /* it is closed either way */
+	close(socket);
+}
+
+static void on_connection(struct evconnlistener *listener, evutil_socket_t socket,
+			  struct sockaddr *address, int size, void *context)
+{
+	struct control *control = context;
+	struct client *client;
+
+	(void)listener;
+	(void)address;
+	(void)size;
+	if (control->statistics.clients >= CONTROL_MAX_CLIENTS) {
+		refuse_client(control, socket);
+		return;
+	}
+	client = allocate_one(struct client);
+	client->control = control;
+	client->connection =
+		bufferevent_socket_new(control->daemon->base, socket, BEV_OPT_CLOSE_ON_FREE);
+	if (!client->connection) {
+		free(client);
+		refuse_client(control, socket);
+		return;
+	}
+	client->rpc = jsonrpc_new(&client_ops, client);
+	TAILQ_INSERT_TAIL(&control->waiting, client, list);
+	control->statistics.clients++;
+	control->statistics.clients_accepted++;
+	bufferevent_setcb(client->connection, on_read, on_write, on_event, client);
+	bufferevent_setwatermark(client->connection, EV_READ, 0, READ_AHEAD);
+	bufferevent_setwatermark(client->connection, EV_WRITE, CONTROL_MAX_UNREAD / 2, 0);
+	bufferevent_enable(client->connection, EV_READ | EV_WRITE);
+}
+
+/* Out of descriptors, most likely: the connection that waits would wake the loop for ever. */
+static void on_accept_error(struct evconnlistener *listener, void *context)
+{
+	static const struct timeval pause = { ACCEPT_PAUSE_S, 0 };
+	struct control *control = context;
+
+	evconnlistener_disable(listener);
+	evtimer_add(control->accept_again, &pause);
+}
+
+static void on_accept_again(evutil_socket_t unused, short events, void *context)
+{
+	struct control *control = context;
+
+	(void)unused;
+	(void)events;
+	evconnlistener_enable(control->listener);
+}
+
+int control_new(struct daemon *daemon, int listening_socket, struct control **ret)
+{
+	struct control *control = allocate_one(struct control);
+
+	control->daemon = daemon;
+	TAILQ_INIT(&control->waiting);
+	TAILQ_INIT(&control->busy);
+	control->slice = evtimer_new(daemon->base, on_slice, control);
+	control->accept_again = evtimer_new(daemon->base, on_accept_again, control);
+	if (control->slice && control->accept_again &&
+	    evutil_make_socket_nonblocking(listening_socket) == 0)
+		/* backlog 0: it listens already */
+		control->listener = evconnlistener_new(daemon->base, on_connection, control,
+						       LEV_OPT_CLOSE_ON_FREE |
+							       LEV_OPT_CLOSE_ON_EXEC,
+						       0, listening_socket);
+	if (!control->listener) {
+		close(listening_socket);
+		control_free(control);
+		return -ENOMEM;
+	}
+	evconnlistener_set_error_cb(control->listener, on_accept_error);
+	*ret = control;
+	return 0;
+}
+
+void control_free(struct control *control)
+{
+	struct client *client;
+
+	if (!control)
+		return;
+	if (control->listener)
+		evconnlistener_free(control->listener);
+	while ((client = TAILQ_FIRST(&control->waiting)) ||
+	       (client = TAILQ_FIRST(&control->busy)))
+		client_free(client);
+	if (control->slice)
+		event_free(control->slice);
+	if (control->accept_again)
+		event_free(control->accept_again);
+	free(control);
+}
+
+const struct control_statistics *control_statistics(const struct control *control)
+{
+	return &control->statistics;
+}

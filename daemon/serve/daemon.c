@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon.h"
+
+#include "daemon/allocate.h"
+#include "hosted-vm.h"
+#include "session.h"
+
+#include <string.h>
+
+uint64_t clock_now_us(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void reap(evutil_socket_t unused, short events, void *argument)
+{
+	(void)unused;
+	(void)events;
+	session_reap(argument);
+}
+
+void daemon_init(struct daemon *daemon, struct event_base *base)
+{
+	daemon->base = base;
+	LIST_INIT(&daemon->vms);
+	TAILQ_INIT(&daemon->unbound_sessions);
+	TAILQ_INIT(&daemon->closed_sessions);
+	daemon->reaper = event_new(base, -1, 0, reap, daemon);
+	daemon->receive_buffer = allocate(WIRE_MAX_MESSAGE);
+	daemon->started_us = clock_now_us(CLOCK_REALTIME);
+}
+
+void daemon_destroy(struct daemon *daemon, const char *why)
+{
+	struct hosted_vm *hosted;
+	struct session *session;
+
+	while ((hosted = LIST_FIRST(&daemon->vms))) {
+		hosted_vm_doom(hosted, KVMATTR_NO_VM, why);
+		hosted_vm_release(hosted);
+	}
+	while ((session = TAILQ_FIRST(&daemon->unbound_sessions)))
+		session_close(session, KVMATTR_NO_VM, why);
+	session_reap(daemon);
+	event_free(daemon->reaper);
+	free(daemon->receive_buffer);
+}
+
+struct hosted_vm *daemon_find_vm(struct daemon *daemon, const char *name)
+{
+	struct hosted_vm *hosted;
+
+	LIST_FOREACH (hosted, &daemon->vms, list)
+		if (hosted->is_ready && !strcmp(hosted->name, name))
+			return hosted;
+	return NULL;
+}
