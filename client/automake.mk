@@ -31,5 +31,30 @@ EXTRA_DIST += client/libkvmattr.map client/libkvmattr.pc.in
 # ---- kvmattrctl ------------------------------------------------------------------------------
 
 # ---- kvmattr-simvm ---------------------------------------------------------------------------
+bin_PROGRAMS += client/kvmattr-simvm
+noinst_LTLIBRARIES += client/libsimvm.la
+client_libsimvm_la_SOURCES = \
+	client/simvm-faults.c client/simvm-faults.h \
+	client/simvm-kernel.c client/simvm-kernel.h \
+	client/simvm-trace.c client/simvm-trace.h
+client_libsimvm_la_LIBADD = client/libkvmattr.la
+client_kvmattr_simvm_SOURCES = \
+	client/kvmattr-simvm.c \
+	client/simvm-agents.c client/simvm-agents.h \
+	client/simvm-compare.c client/simvm-compare.h \
+	client/simvm-options.c client/simvm-options.h \
+	client/simvm-report.c client/simvm-report.h
+client_kvmattr_simvm_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_C_CFLAGS) $(SMARTCOLS_CFLAGS)
+client_kvmattr_simvm_LDADD = client/libsimvm.la client/libkvmattr.la $(JSON_C_LIBS) \
+	$(SMARTCOLS_LIBS) -lpthread
 
 # ---- examples --------------------------------------------------------------------------------
+noinst_PROGRAMS += client/examples/vsm-vmm
+client_examples_vsm_vmm_SOURCES = \
+	client/examples/vsm-agent.c client/examples/vsm-agent.h \
+	client/examples/vsm-cases.c client/examples/vsm-cases.h \
+	client/examples/vsm-check.c client/examples/vsm-check.h \
+	client/examples/vsm-guest.c client/examples/vsm-guest.h \
+	client/examples/vsm-model.c client/examples/vsm-model.h \
+	client/examples/vsm-vmm.c client/examples/vsm-vmm.h
+client_examples_vsm_vmm_LDADD = client/libkvmattr.la

@@ -251,20 +251,24 @@ static void take(struct jsonrpc *rpc, enum json_text_result result, const char *
 size_t jsonrpc_feed(struct jsonrpc *rpc, const char *bytes, size_t n)
 {
 	const char *reason = NULL;
+	enum json_text_result result;
 	size_t taken = 0;
 
 	if (rpc->has_work || !n)
 		return 0;
-	take(rpc, json_text_feed(&rpc->text, bytes, n, &taken, &reason), reason);
+	result = json_text_feed(&rpc->text, bytes, n, &taken, &reason);
+	take(rpc, result, reason);
 	return taken;
 }
 
 void jsonrpc_end(struct jsonrpc *rpc)
 {
 	const char *reason = NULL;
+	enum json_text_result result;
 
 	assert(!rpc->has_work);
-	take(rpc, json_text_end(&rpc->text, &reason), reason);
+	result = json_text_end(&rpc->text, &reason);
+	take(rpc, result, reason);
 }
 
 bool jsonrpc_has_work(const struct jsonrpc *rpc)

@@ -103,6 +103,7 @@ static int view_fds[2] = { -1, -1 };
 
 static struct kvmattr_vm make_vm(struct kvmattr_view views[2])
 {
+	n_calls = 0;
 	for (int i = 0; i < 2; i++) {
 		view_fds[i] = memfd_create("view", MFD_CLOEXEC);
 		ck_assert_int_ge(view_fds[i], 0);

@@ -215,7 +215,11 @@ START_TEST(a_child_that_closes_what_it_inherited_does_not_say_goodbye_for_its_pa
 	child = fork();
 	if (!child) {
 		kvmattr_close(c);
-		_exit(n_completions ? 1 : 0);
+		if (n_completions)
+			_exit(1);
+		/* Not a mere exit: leak checkers would ask the child for its parent's memory. */
+		execl("/bin/true", "true", NULL);
+		_exit(2);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_int_eq(status, 0);
