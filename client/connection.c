@@ -344,6 +344,7 @@ static int say_hello(struct kvmattr *c, const char *name)
 		wrong = "version";
 	if (wrong)
 		return connection_break_protocol(c, WIRE_WELCOME, wrong);
+	c->has_vm = welcome.role != WIRE_ROLE_NONE;
 	return updates_open(c, welcome.max_updates_in_flight);
 }
 

@@ -74,6 +74,7 @@ struct kvmattr {
 	int notice_status; /* of the daemon's last words; 0 */
 	char message[CONNECTION_MESSAGE_SIZE];
 	bool is_owner;
+	bool has_vm; /* as its owner or as an agent */
 	uint64_t last_request;
 	struct connection_request request;
 	struct update_window updates;

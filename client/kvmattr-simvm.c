@@ -200,15 +200,17 @@ static uint64_t batches_of(const struct simvm *simvm, const struct simvm_progres
 	return done->commit > simvm->base_commit ? done->commit - simvm->base_commit : 0;
 }
 
-static void show_progress(const struct simvm *simvm, uint64_t *pages_before, double interval_s)
+/* On a terminal one line that changes, elsewhere a line each. */
+static void show_progress(const struct simvm *simvm)
 {
 	struct simvm_progress done = simvm_agents_progress(simvm->agents);
+	double elapsed_s = (double)simvm_agents_elapsed_ns(simvm->agents) / 1e9;
+	bool is_terminal = isatty(STDERR_FILENO);
 
 	fprintf(stderr, "%s%" PRIu64 " of %" PRIu64 " pages, %.0f a second, %" PRIu64 " batches%s",
-		isatty(STDERR_FILENO) ? "\r\033[K" : "", done.pages, simvm->trace.n_protections,
-		(double)(done.pages - *pages_before) / interval_s, batches_of(simvm, &done),
-		isatty(STDERR_FILENO) ? "" : "\n");
-	*pages_before = done.pages;
+		is_terminal ? "\r\033[K" : "", done.pages, simvm->trace.n_protections,
+		elapsed_s > 0 ? (double)done.pages / elapsed_s : 0, batches_of(simvm, &done),
+		is_terminal ? "" : "\n");
 }
 
 /* Returns false when a signal came first. */
@@ -218,9 +220,8 @@ static bool wait_for_agents(const struct simvm *simvm)
 		{ .fd = simvm->signals, .events = POLLIN },
 		{ .fd = simvm_agents_fd(simvm->agents), .events = POLLIN },
 	};
-	const int interval_ms = 100;
+	const int interval_ms = isatty(STDERR_FILENO) ? 100 : 1000;
 	bool shows = shows_progress(simvm->options);
-	uint64_t pages_before = 0;
 	bool has_ended = false;
 
 	while (!has_ended) {
@@ -230,7 +231,7 @@ static bool wait_for_agents(const struct simvm *simvm)
 			break;
 		has_ended = n > 0 && fds[1].revents;
 		if (shows)
-			show_progress(simvm, &pages_before, interval_ms / 1000.0);
+			show_progress(simvm);
 	}
 	if (shows && isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
@@ -260,6 +261,7 @@ static bool play_trace(struct simvm *simvm)
 	report->seed = simvm->options->seed;
 	snprintf(report->trace_hash, sizeof(report->trace_hash), "0x%016" PRIx64,
 		 simvm_trace_hash(&simvm->trace));
+	report->calls_before_trace = before.calls;
 	report->kernel.calls = after.calls - before.calls;
 	report->kernel.refused = after.refused - before.refused;
 	report->kernel.without_effect = after.without_effect - before.without_effect;

@@ -207,6 +207,7 @@ static int take_registration(struct kvmattr *c, const struct kvmattr_vm *vm,
 	if (registration.executor_in_daemon)
 		forget_executor(&c->executor);
 	c->is_owner = true;
+	c->has_vm = true;
 	if (ret)
 		*ret = registration;
 	return 0;

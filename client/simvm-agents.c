@@ -23,7 +23,7 @@ struct agent_record {
 	_Atomic uint64_t failures;
 	_Atomic uint64_t pages;
 	_Atomic uint64_t commit;
-	_Atomic uint64_t last_answer_ns;
+	_Atomic uint64_t end_ns;
 	struct simvm_failure kept[FAILURES_KEPT];
 };
 
@@ -209,7 +209,7 @@ static int run_agent(struct agent *agent, int socket, int report, int start)
 	r = send_lists(agent);
 	if (r != 0)
 		complain(agent, "its updates were not all answered", r);
-	atomic_store(&agent->record->last_answer_ns, now_ns());
+	atomic_store(&agent->record->end_ns, now_ns());
 	kvmattr_close(agent->connection);
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -420,8 +420,10 @@ uint64_t simvm_agents_elapsed_ns(const struct simvm_agents *agents)
 	uint64_t last = agents->start_ns;
 
 	for (unsigned int i = 0; i < agents->trace->n_agents; i++) {
-		uint64_t ns = atomic_load(&agents->records[i].last_answer_ns);
+		uint64_t ns = atomic_load(&agents->records[i].end_ns);
 
+		if (!ns) /* still at it */
+			return now_ns() - agents->start_ns;
 		if (ns > last)
 			last = ns;
 	}

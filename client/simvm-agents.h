@@ -56,7 +56,7 @@ void simvm_agents_free(struct simvm_agents *agents);
 
 struct simvm_progress simvm_agents_progress(const struct simvm_agents *agents);
 const struct simvm_outcome *simvm_agents_outcome(const struct simvm_agents *agents, size_t list);
-/* From simvm_agents_go() to the last answer, in nanoseconds; 0 if there was none. */
+/* From simvm_agents_go() to the last answer, or to now while there are answers to come. */
 uint64_t simvm_agents_elapsed_ns(const struct simvm_agents *agents);
 
 /* The first failures of each agent, with their texts; NULL when there is no i-th. */

@@ -56,7 +56,7 @@ __attribute__((format(printf, 2, 3))) static void note(struct fields *fields, co
 	va_end(arguments);
 }
 
-static const char *shares_note(const struct simvm_report *report)
+static const char *values_note(const struct simvm_report *report)
 {
 	if (report->trace->kind == KVMATTR_SET_VISIBILITY)
 		return "private and shared: this KVM knows no protections";
@@ -83,6 +83,9 @@ static void add_calls(struct fields *fields, const struct simvm_report *report)
 	uint64_t calls = report->kernel.calls;
 	double ratio = unmerged ? (double)calls / (double)unmerged : 0;
 
+	add(fields, FIELD_NUMBER, "calls_before_trace", "KVM calls before")->number =
+		report->calls_before_trace;
+	note(fields, "registration and layer 1; --fault counts them");
 	add(fields, FIELD_NUMBER, "calls", "KVM calls")->number = calls;
 	note(fields, "%" PRIu64 " of them refused, %" PRIu64 " without effect",
 	     report->kernel.refused, report->kernel.without_effect);
@@ -114,7 +117,7 @@ static void add_trace(struct fields *fields, const struct simvm_report *report)
 		report->done.failures;
 	add(fields, FIELD_NUMBER, "agents_lost", NULL)->number = report->agents_lost;
 	add(fields, FIELD_NUMBER, "pages", "Pages")->number = report->done.pages;
-	note(fields, "%s", shares_note(report));
+	note(fields, "%s", values_note(report));
 	add(fields, FIELD_NUMBER, "batches", "Batches")->number = report->batches;
 	note(fields, "%.1f updates each",
 	     report->batches ? (double)report->done.updates / (double)report->batches : 0);

@@ -30,6 +30,7 @@ struct simvm_report {
 	struct simvm_progress done;
 	unsigned int agents_lost; /* that ended before all their updates were answered */
 	uint64_t batches;
+	uint64_t calls_before_trace; /* to register, and to enable layer 1 */
 	double elapsed_s;
 };
 

@@ -158,6 +158,10 @@ static int check_update(struct kvmattr *c, const struct kvmattr_update *update,
 {
 	uint32_t limit = update->gfns ? KVMATTR_MAX_PAGES : update->ranges ? KVMATTR_MAX_RANGES : 0;
 
+	if (!c->has_vm)
+		return connection_refuse(c, KVMATTR_NO_VM,
+					 "this connection has no VM to update: kvmattr_register() "
+					 "one, or kvmattr_adopt() an agent's socket");
 	if (update->kind < KVMATTR_PROTECT || update->kind >= KVMATTR_N_UPDATE_KINDS)
 		return connection_refuse(c, KVMATTR_INVALID_PARAMETER, "no kind of update is %d",
 					 (int)update->kind);

@@ -16,3 +16,25 @@ if HAVE_CHECK
 check_PROGRAMS += $(unit_tests) $(integration_tests)
 TESTS += $(unit_tests) $(integration_tests)
 endif
+
+# ---- The same tests under other eyes ----------------------------------------------------------
+# Unit tests run whole under valgrind; integration tests run the daemon under it.
+VALGRIND_COMMAND = $(VALGRIND) --quiet --leak-check=full --errors-for-leak-kinds=definite \
+	--error-exitcode=99 --suppressions=$(abs_top_srcdir)/tests/valgrind.supp
+check-valgrind: all
+	CK_DEFAULT_TIMEOUT=600 $(MAKE) check TESTS='$(unit_tests)' \
+		TEST_SUITE_LOG=valgrind-unit.log \
+		LOG_COMPILER='$(LIBTOOL) --mode=execute $(VALGRIND_COMMAND)'
+	CK_DEFAULT_TIMEOUT=600 KVMATTR_TEST_WRAPPER='$(VALGRIND_COMMAND)' \
+		$(MAKE) check TESTS='$(integration_tests)' TEST_SUITE_LOG=valgrind-integration.log
+# A build of its own, in sanitizers/.
+check-sanitizers:
+	$(MKDIR_P) sanitizers
+	test -f sanitizers/Makefile || (cd sanitizers && \
+		$(abs_top_srcdir)/configure --quiet --enable-sanitizers --enable-werror CC='$(CC)')
+	UBSAN_OPTIONS=print_stacktrace=1 CK_DEFAULT_TIMEOUT=300 $(MAKE) -C sanitizers check
+.PHONY: check-valgrind check-sanitizers
+
+clean-local:
+	rm -rf sanitizers
+EXTRA_DIST += tests/valgrind.supp

@@ -170,12 +170,24 @@ struct wire_welcome daemon_make_welcome(const struct scripted_daemon *daemon,
 	};
 }
 
+void daemon_welcome_nobody(struct scripted_daemon *daemon, uint32_t max_updates_in_flight)
+{
+	struct wire_welcome welcome;
+
+	daemon_receive_hello(daemon);
+	welcome = daemon_make_welcome(daemon, max_updates_in_flight);
+	daemon_send(daemon, &welcome, sizeof(welcome));
+}
+
 void daemon_welcome(struct scripted_daemon *daemon, uint32_t max_updates_in_flight)
 {
 	struct wire_welcome welcome;
 
 	daemon_receive_hello(daemon);
 	welcome = daemon_make_welcome(daemon, max_updates_in_flight);
+	welcome.role = WIRE_ROLE_AGENT;
+	welcome.vtl = 1;
+	strcpy(welcome.vm, "win");
 	daemon_send(daemon, &welcome, sizeof(welcome));
 }
 

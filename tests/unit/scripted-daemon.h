@@ -63,10 +63,12 @@ void daemon_receive_registration(struct scripted_daemon *daemon);
 void daemon_send(struct scripted_daemon *daemon, const void *message, size_t size);
 void daemon_send_with_fds(struct scripted_daemon *daemon, const void *message, size_t size,
 			  const int *fds, size_t n_fds);
+/* To the hello that was received last. */
 struct wire_welcome daemon_make_welcome(const struct scripted_daemon *daemon,
 					uint32_t max_updates_in_flight);
-/* Receives a hello and welcomes the peer. */
+/* Receives a hello and welcomes the peer, as VTL 1's agent or as nobody in particular. */
 void daemon_welcome(struct scripted_daemon *daemon, uint32_t max_updates_in_flight);
+void daemon_welcome_nobody(struct scripted_daemon *daemon, uint32_t max_updates_in_flight);
 void daemon_send_notice(struct scripted_daemon *daemon, uint16_t type, uint64_t id,
 			enum kvmattr_status status, bool closing, const char *text);
 void daemon_send_answer(struct scripted_daemon *daemon, uint64_t seqno, uint64_t commit,

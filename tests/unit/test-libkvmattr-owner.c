@@ -135,7 +135,7 @@ static void register_it(struct scripted_daemon *d, enum wire_executor executor)
 {
 	uint64_t id;
 
-	daemon_welcome(d, ANY_WINDOW);
+	daemon_welcome_nobody(d, ANY_WINDOW);
 	daemon_receive_registration(d);
 	id = d->header.id;
 	daemon_send_registered(d, id, 2, vtls, KVMATTR_ABI_DENY, executor);
@@ -164,7 +164,7 @@ static void check_registration(struct scripted_daemon *d)
 	struct stat file;
 	uint64_t id;
 
-	daemon_welcome(d, ANY_WINDOW);
+	daemon_welcome_nobody(d, ANY_WINDOW);
 	daemon_receive_registration(d);
 	id = d->header.id;
 	MUST(!wire_get_register(d->message, d->header.size, &m));
@@ -218,7 +218,7 @@ END_TEST
 
 static void refuse_the_first(struct scripted_daemon *d)
 {
-	daemon_welcome(d, ANY_WINDOW);
+	daemon_welcome_nobody(d, ANY_WINDOW);
 	daemon_receive_registration(d);
 	daemon_send_notice(d, WIRE_ERROR, d->header.id, KVMATTR_NOT_A_VM, false,
 			   "VM win: view 1 is not a KVM VM; pass the fd of KVM_CREATE_VM");
@@ -235,6 +235,8 @@ START_TEST(a_refused_registration_says_why_and_may_be_tried_again)
 	struct kvmattr_vm vm = make_vm(views);
 
 	ck_assert_int_eq(kvmattr_start_executor(c), KVMATTR_INVALID_PARAMETER);
+	ck_assert_int_eq(kvmattr_reset_vm(c), KVMATTR_NO_VM);
+	expect_message(c, "kvmattr_register()");
 	ck_assert_int_eq(kvmattr_register(c, &vm, NULL), KVMATTR_NOT_A_VM);
 	expect_message(c, "pass the fd of KVM_CREATE_VM");
 	ck_assert_int_eq(kvmattr_executor_fd(c), -1);
@@ -248,7 +250,7 @@ END_TEST
 
 static void hear_nothing(struct scripted_daemon *d)
 {
-	daemon_welcome(d, ANY_WINDOW);
+	daemon_welcome_nobody(d, ANY_WINDOW);
 	daemon_receive_goodbye(d);
 }
 
@@ -294,7 +296,7 @@ static void register_wrongly(struct scripted_daemon *d)
 	static const uint8_t swapped[] = { 1, 0 };
 	struct wire_header other;
 
-	daemon_welcome(d, ANY_WINDOW);
+	daemon_welcome_nobody(d, ANY_WINDOW);
 	daemon_receive_registration(d);
 	other = wire_header_make(WIRE_AGENT_OPENED, sizeof(other), d->header.id);
 	if (d->variant == 4)
@@ -551,7 +553,6 @@ static void open_agent(struct scripted_daemon *d)
 		struct wire_header header;
 	} opened;
 	struct wire_open_agent request;
-	struct wire_welcome welcome;
 	int sockets[2];
 
 	register_it(d, WIRE_EXECUTOR_DAEMON);
@@ -566,12 +567,7 @@ static void open_agent(struct scripted_daemon *d)
 	/* From here on the agent is the peer. */
 	close(d->peer);
 	d->peer = sockets[0];
-	daemon_receive_hello(d);
-	welcome = daemon_make_welcome(d, ANY_WINDOW);
-	welcome.role = WIRE_ROLE_AGENT;
-	welcome.vtl = 1;
-	strcpy(welcome.vm, "win");
-	daemon_send(d, &welcome, sizeof(welcome));
+	daemon_welcome(d, ANY_WINDOW);
 	daemon_receive_updates(d, 1);
 	daemon_send_answer(d, 1, 1, NULL, 0);
 	daemon_receive_goodbye(d);
@@ -603,7 +599,7 @@ static void open_agent_wrongly(struct scripted_daemon *d)
 	struct wire_header opened;
 	int fds[2];
 
-	daemon_welcome(d, ANY_WINDOW);
+	daemon_welcome_nobody(d, ANY_WINDOW);
 	daemon_receive(d, WIRE_OPEN_AGENT);
 	opened = wire_header_make(WIRE_AGENT_OPENED, sizeof(opened), d->header.id);
 	fds[0] = fds[1] = d->listener;

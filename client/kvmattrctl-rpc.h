@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvmattrctl's line to the daemon: one call, one answer, within a time.
+ *
+ * What comes back is as little trusted as anything that comes over a socket: it is parsed
+ * strictly, bounded, and its members are read through functions that have an answer for those
+ * that are missing or of another type.
+ */
+#ifndef KVMATTRCTL_RPC_H
+#define KVMATTRCTL_RPC_H
+
+#include <json-c/json_types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What kvmattrctl exits with; --help says the same. */
+enum ctl_exit {
+	CTL_OK = 0,
+	CTL_REFUSED = 1,     /* the daemon refused it */
+	CTL_USAGE = 2,       /* the command line is wrong */
+	CTL_UNREACHABLE = 3, /* the daemon cannot be reached, or makes no sense */
+};
+
+struct rpc;
+
+/* path is copied.  Connects with the first call. */
+struct rpc *rpc_new(const char *path, unsigned int timeout_s);
+void rpc_free(struct rpc *rpc);
+const char *rpc_path(const struct rpc *rpc);
+
+/*
+ * Makes a call.  params is the callee's from then on, and may be NULL.  CTL_OK: *ret_result is the
+ * caller's.  Otherwise why not and what to do was said on stderr.
+ */
+__attribute__((warn_unused_result)) enum ctl_exit rpc_call(struct rpc *rpc, const char *method,
+							   struct json_object *params,
+							   struct json_object **ret_result);
+/* The daemon's answer is not what this kvmattrctl understands: says so, returns CTL_UNREACHABLE. */
+enum ctl_exit rpc_nonsense(const struct rpc *rpc, const char *what);
+
+/* Members of an answer; "" or 0 or false or NULL for what is not there or has another type. */
+const char *answer_text(struct json_object *object, const char *name);
+uint64_t answer_number(struct json_object *object, const char *name);
+int64_t answer_integer(struct json_object *object, const char *name);
+bool answer_boolean(struct json_object *object, const char *name);
+bool answer_is_null(struct json_object *object, const char *name);
+/* "0x1f000" */
+bool answer_address(struct json_object *object, const char *name, uint64_t *ret_address);
+/* An array's elements; none if it is not there. */
+struct json_object *answer_array(struct json_object *object, const char *name, size_t *ret_n);
+/* An array of VTLs, as a set. */
+uint32_t answer_vtls(struct json_object *object, const char *name);
+struct json_object *answer_object(struct json_object *object, const char *name);
+
+#endif

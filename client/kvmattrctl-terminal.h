@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What kvmattrctl writes to a terminal, and what it must never write there.
+ *
+ * Names come from other programs.  A control character among them could move the cursor, change
+ * the title or answer a query in the user's name; a bidirectional override could show a name as
+ * another.  Whatever is not plainly visible becomes a question mark, in text; in JSON, an escape.
+ */
+#ifndef KVMATTRCTL_TERMINAL_H
+#define KVMATTRCTL_TERMINAL_H
+
+#include <json-c/json_types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum terminal_color { TERMINAL_AUTO, TERMINAL_ALWAYS, TERMINAL_NEVER };
+
+/* Looks at the locale, the terminal and the environment; before anything is written. */
+void terminal_init(enum terminal_color color);
+/* Whether colours are wanted: asked for, or stdout is a terminal and NO_COLOR is not set. */
+bool terminal_has_color(void);
+/* Whether stdout takes block characters: UTF-8, by the locale. */
+bool terminal_has_unicode(void);
+/* Columns of stdout; 80 if it is no terminal and COLUMNS does not say. */
+unsigned int terminal_width(void);
+
+/* Memory that was got, or the end of the program. */
+void *terminal_there(void *memory);
+
+/* text with what must not reach a terminal replaced; the caller's to free. */
+char *terminal_safe(const char *text);
+/* Writes JSON in which what must not reach a terminal is an escape. */
+void terminal_write_json(FILE *stream, struct json_object *object);
+/* Says on stderr what went wrong: "kvmattrctl: ..."; made safe as a whole, newlines kept. */
+__attribute__((format(printf, 1, 2))) void terminal_complain(const char *format, ...);
+
+/* "16,777,216"; the buffer holds 32 bytes. */
+const char *terminal_number(char *buffer, uint64_t number);
+/* "64 GiB", "1.5 MiB", "4 KiB"; the buffer holds 32 bytes. */
+const char *terminal_size(char *buffer, uint64_t bytes);
+/* "3.2 ms", "4 min 12 s"; the buffer holds 32 bytes. */
+const char *terminal_duration(char *buffer, uint64_t us);
+
+#endif

@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Installs what is missing of what the project needs, on Debian and its relatives.
+#
+# Usage: scripts/install-packages.sh build|test ...
+#   build  compiler, autotools and libraries: enough for scripts/demo.sh
+#   test   what the tests need beside that: clang, valgrind, QEMU …
+set -euo pipefail
+
+build='autoconf automake libtool make gcc libc6-dev pkg-config check
+	libevent-dev libjson-c-dev libsystemd-dev libsmartcols-dev libinih-dev scdoc'
+test='clang clang-format valgrind qemu-system-x86 busybox-static cpio socat procps git'
+
+wanted=()
+for set in "$@"; do
+	case $set in
+	build) wanted+=($build) ;;
+	test) wanted+=($test) ;;
+	*) echo "$0: no set of packages '$set': build or test" >&2; exit 2 ;;
+	esac
+done
+
+missing=()
+for package in "${wanted[@]}"; do
+	status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=
+	[ "$status" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+command -v apt-get >/dev/null || {
+	echo "$0: missing: ${missing[*]}; there is no apt-get here: install them your way" >&2
+	exit 1
+}
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || {
+		echo "$0: missing: ${missing[*]}; run as root: apt-get install ${missing[*]}" >&2
+		exit 1
+	}
+	as_root=(sudo)
+fi
+echo "Installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+# Once with the lists that are there; if they are old or none, again with new ones.
+install=("${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}")
+"${install[@]}" >/dev/null 2>&1 || {
+	"${as_root[@]}" apt-get update -qq
+	"${install[@]}" >/dev/null
+}
