@@ -260,23 +260,32 @@ static struct json_object *parse_line(const char *line, size_t n)
 	return object;
 }
 
+/* A text of the daemon's as part of a sentence, in one line. */
+static char *quote(struct json_object *object, const char *name)
+{
+	return terminal_safe(answer_text(object, name));
+}
+
 static enum ctl_exit say_refusal(struct json_object *error)
 {
 	struct json_object *data = answer_object(error, "data");
-	const char *detail = answer_text(error, "data");
+	char *message = quote(error, "message"), *detail = quote(error, "data");
+	char *path = quote(data, "path"), *reason = quote(data, "reason");
 
-	/* without details: the message alone */
-	if (data && *answer_text(data, "reason"))
-		terminal_complain("the daemon refused: %s: %s %s.", answer_text(error, "message"),
-				  answer_text(data, "path"), answer_text(data, "reason"));
+	if (*reason)
+		terminal_complain("the daemon refused: %s: %s %s.", message, path, reason);
 	else if (*detail)
-		terminal_complain("the daemon refused: %s: %s.", answer_text(error, "message"),
-				  detail);
+		terminal_complain("the daemon refused: %s: %s.", message, detail);
 	else if (answer_integer(error, "code") == -32601)
-		terminal_complain("the daemon has no such method; it is of another version, or the "
-				  "name is wrong: kvmattrctl rpc rpc.methods lists them.");
+		terminal_complain("the daemon has no such method.\n"
+				  "It is of another version, or the name is wrong: kvmattrctl rpc "
+				  "rpc.methods lists them.");
 	else
-		terminal_complain("the daemon refused: %s.", answer_text(error, "message"));
+		terminal_complain("the daemon refused: %s.", message);
+	free(message);
+	free(detail);
+	free(path);
+	free(reason);
 	return CTL_REFUSED;
 }
 

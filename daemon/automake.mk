@@ -17,7 +17,7 @@ daemon_libpolicy_la_SOURCES = \
 	daemon/vm-inspect.c daemon/vm-private.h \
 	daemon/vm.c daemon/vm.h
 # The fold and the plan are loops over bytes that are worth vectorizing.
-daemon_libpolicy_la_CFLAGS = $(AM_CFLAGS) -O3
+daemon_libpolicy_la_CFLAGS = $(AM_CFLAGS) $(VECTORIZE)
 daemon_libpolicy_la_LIBADD = protocol/libprotocol.la
 
 daemon_libserve_la_SOURCES = \

@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#define FRAGMENTED_LOOK_PAGES 32
+
 const char *vm_name(const struct vm *vm)
 {
 	return vm->name;
@@ -101,6 +103,10 @@ static struct vm_run look(const struct vm *vm, const struct view *view, uint64_t
 	struct attribute_span applied;
 	uint64_t i;
 
+	/* Where KVM was told different things, runs are short: do not fold far ahead of them. */
+	applied = attribute_map_span(&view->applied, gfn, limit);
+	if (applied.bytes && applied.end - gfn > FRAGMENTED_LOOK_PAGES)
+		limit = gfn + FRAGMENTED_LOOK_PAGES;
 	fold_effective(vm->policy, view, gfn, limit, &wanted);
 	applied = attribute_map_span(&view->applied, gfn, wanted.end);
 	for (i = 0; i < applied.end - gfn; i++) {

@@ -39,26 +39,18 @@ uint8_t model_attributes(const struct model *model, unsigned int vtl, uint64_t g
 	return protection | model->visibility[gfn];
 }
 
-int model_check(const struct model *model, uint8_t attributes)
+bool model_can_enforce(const struct model *model, uint8_t attributes)
 {
-	bool is_v10 = model->abi == KVMATTR_ABI_V10 || model->abi == KVMATTR_ABI_V10NA;
-
 	if ((attributes & KVMATTR_PROTECTION) == KVMATTR_RWX)
-		return KVMATTR_OK;
-	if (model->abi == KVMATTR_ABI_MAINLINE)
-		return KVMATTR_UNSUPPORTED;
-	/* v10's 0 is its default, all allowed, so without NO_ACCESS nothing says "none". */
-	if (attributes == KVMATTR_NONE)
-		return model->abi == KVMATTR_ABI_V10 ? KVMATTR_UNSUPPORTED : KVMATTR_OK;
-	if (!(attributes & KVMATTR_PRIVATE))
-		return KVMATTR_OK;
+		return true;
 	/*
-	 * Private and restricted at once: the deny series forbids it.  v10 has words for it, except
-	 * for none, and this kernel answers EINVAL.
+	 * Private and restricted at once: the deny series forbids it.  v10 has words for it, but
+	 * the test kernel answers EINVAL, which the daemon finds out by trying.
 	 */
-	if (is_v10 && attributes != (KVMATTR_NONE | KVMATTR_PRIVATE))
-		return KVMATTR_KERNEL_REFUSED;
-	return KVMATTR_UNSUPPORTED;
+	if (model->abi == KVMATTR_ABI_MAINLINE || attributes & KVMATTR_PRIVATE)
+		return false;
+	/* v10's 0 is its default, all allowed, so without NO_ACCESS nothing says "none". */
+	return attributes != KVMATTR_NONE || model->abi != KVMATTR_ABI_V10;
 }
 
 /* One element: all of its pages, or none and nothing changed. */
@@ -66,7 +58,6 @@ static int model_apply_range(struct model *model, const struct agent_request *re
 			     struct kvmattr_range range)
 {
 	bool is_protect = request->kind == KVMATTR_PROTECT;
-	int status;
 
 	for (uint64_t gfn = range.gfn; gfn < range.gfn + range.n_pages; gfn++) {
 		uint8_t now = model_attributes(model, 0, gfn), wanted;
@@ -76,9 +67,8 @@ static int model_apply_range(struct model *model, const struct agent_request *re
 		else
 			wanted =
 				(now & KVMATTR_PROTECTION) | (request->value ? KVMATTR_PRIVATE : 0);
-		status = model_check(model, wanted);
-		if (status)
-			return status;
+		if (!model_can_enforce(model, wanted))
+			return KVMATTR_UNSUPPORTED;
 	}
 	if (is_protect)
 		memset(model->entries + range.gfn, request->value, range.n_pages);
@@ -113,12 +103,9 @@ static struct model_verdict model_apply_elements(struct model *model,
 
 static int model_enable(struct model *model, uint8_t protection)
 {
-	for (uint64_t gfn = 0; gfn < model->n_pages; gfn++) {
-		int status = model_check(model, protection | model->visibility[gfn]);
-
-		if (status)
-			return status;
-	}
+	for (uint64_t gfn = 0; gfn < model->n_pages; gfn++)
+		if (!model_can_enforce(model, protection | model->visibility[gfn]))
+			return KVMATTR_UNSUPPORTED;
 	model->is_enabled = true;
 	model->default_protection = protection;
 	return KVMATTR_OK;

@@ -39,7 +39,8 @@ struct model_verdict {
 struct model_verdict model_apply(struct model *model, const struct agent_request *request);
 /* What view vtl may do with a page: a protection, and KVMATTR_PRIVATE. */
 uint8_t model_attributes(const struct model *model, unsigned int vtl, uint64_t gfn);
-/* KVMATTR_OK, or the status of an update that would make a page of VTL 0 so. */
-int model_check(const struct model *model, uint8_t attributes);
+/* Whether a kernel of that dialect enforces these attributes; an update that needs it to and finds
+ * that it does not is KVMATTR_UNSUPPORTED, be it the daemon that knows or KVM that refuses. */
+bool model_can_enforce(const struct model *model, uint8_t attributes);
 
 #endif

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * An entry, the root's or a node's, says all about a block of pages.  At level 0 the block is a
- * leaf's 512 pages, and every level above it is 512 times as large.  An entry is one of
+ * An entry, the root's or a node's, says all about a block of pages: 512 pages at level 1, and
+ * 512 times as many at every level above.  Its low bits say what it is:
  *
- *	value << 1 | 1    uniform: the whole block holds value
- *	a struct leaf *   at level 0: a byte for each page
- *	a struct node *   above: an entry for each of the 512 blocks below
+ *	01  uniform: the whole block holds the value in the bits above
+ *	10  a struct leaf, at level 1 only: a byte for each page
+ *	00  a struct node, above level 1: an entry for each of the 512 blocks below
  *
- * Which of the pointers it is follows from the level, so that a walk tests nothing but the low
- * bit.  The root's level is the map's height.  It is as low as it can be: every page behind the
- * root's reach holds map->outside, and the first block that a lower root would not reach does
- * not.  Together with folding, that makes the shape a function of the content alone.
+ * so that a walk down tests one thing at each level.  The root's level is the map's height.  It
+ * is as low as it can be: all pages from map->reach on hold map->outside, and those that a lower
+ * root would not reach do not; height 0 reaches none.  Together with folding, that makes the
+ * shape a function of the content alone.
  *
  * The functions that call themselves go one level down each time, five at most.
  */
@@ -24,9 +24,12 @@
 
 #define LEVEL_BITS 9u
 #define N_ENTRIES  (1u << LEVEL_BITS)
-/* The lowest root that reaches KVMATTR_GFN_LIMIT, and how many of its entries there are GFNs for. */
-#define MAX_HEIGHT       4u
-#define MAX_ROOT_ENTRIES ((unsigned int)(KVMATTR_GFN_LIMIT >> LEVEL_BITS * MAX_HEIGHT))
+/* The lowest root that reaches KVMATTR_GFN_LIMIT, and how many of its entries that takes. */
+#define MAX_HEIGHT       5u
+#define MAX_ROOT_ENTRIES ((unsigned int)(KVMATTR_GFN_LIMIT >> LEVEL_BITS * (MAX_HEIGHT - 1)))
+
+#define UNIFORM 1u
+#define LEAF    2u
 
 struct leaf {
 	uint8_t page[ATTRIBUTE_MAP_LEAF_PAGES];
@@ -37,27 +40,36 @@ struct node {
 };
 
 static_assert(ATTRIBUTE_MAP_LEAF_PAGES == N_ENTRIES, "all levels divide by the same number");
-static_assert(KVMATTR_GFN_LIMIT <= UINT64_C(1) << LEVEL_BITS * (MAX_HEIGHT + 1),
-	      "the highest root reaches all pages");
+static_assert(MAX_ROOT_ENTRIES > 1 && MAX_ROOT_ENTRIES <= N_ENTRIES, "the highest root is one");
 
 static inline uintptr_t uniform_entry(uint8_t value)
 {
-	return (uintptr_t)value << 1 | 1;
+	return (uintptr_t)value << 2 | UNIFORM;
+}
+
+static inline uintptr_t leaf_entry(const struct leaf *leaf)
+{
+	return (uintptr_t)leaf | LEAF;
 }
 
 static inline bool entry_is_uniform(uintptr_t entry)
 {
-	return entry & 1;
+	return entry & UNIFORM;
+}
+
+static inline bool entry_is_node(uintptr_t entry)
+{
+	return !(entry & (UNIFORM | LEAF));
 }
 
 static inline uint8_t entry_value(uintptr_t entry)
 {
-	return (uint8_t)(entry >> 1);
+	return (uint8_t)(entry >> 2);
 }
 
 static inline struct leaf *entry_leaf(uintptr_t entry)
 {
-	return (struct leaf *)entry;
+	return (struct leaf *)(entry - LEAF);
 }
 
 static inline struct node *entry_node(uintptr_t entry)
@@ -65,60 +77,50 @@ static inline struct node *entry_node(uintptr_t entry)
 	return (struct node *)entry;
 }
 
-/* A block's size at that level: the number of its pages is a power of two, and this is which. */
-static inline unsigned int block_shift(unsigned int level)
-{
-	return LEVEL_BITS * (level + 1);
-}
-
 /*
- * The entry that says what gfn holds: uniform at *ret_level or above it, or a leaf.  Pages of one
- * value from gfn to the end of all are told as a block at the highest level.
+ * The entry that says what gfn holds: uniform or a leaf.  Its block has 1 << *ret_shift pages;
+ * all that the root does not reach is told as the end of one block that is larger than all.
  */
 static inline uintptr_t find_entry(const struct attribute_map *map, uint64_t gfn,
-				   unsigned int *ret_level)
+				   unsigned int *ret_shift)
 {
-	unsigned int level = map->height;
+	unsigned int shift = LEVEL_BITS * map->height;
 	uintptr_t entry = map->root;
 
-	assert(gfn < KVMATTR_GFN_LIMIT);
-	if (gfn >> block_shift(level) || entry == uniform_entry(map->outside)) {
-		*ret_level = MAX_HEIGHT;
+	if (gfn >= map->reach) {
+		assert(gfn < KVMATTR_GFN_LIMIT);
+		*ret_shift = LEVEL_BITS * MAX_HEIGHT;
 		return uniform_entry(map->outside);
 	}
-	while (level > 0 && !entry_is_uniform(entry)) {
-		level--;
-		entry = entry_node(entry)->entry[gfn >> block_shift(level) & (N_ENTRIES - 1)];
+	while (entry_is_node(entry)) {
+		shift -= LEVEL_BITS;
+		entry = entry_node(entry)->entry[gfn >> shift & (N_ENTRIES - 1)];
 	}
-	*ret_level = level;
+	*ret_shift = shift;
 	return entry;
 }
 
 /*
- * Whether all pages are equal; place is one that was just set.  Mostly they are not, and its
- * neighbours, which are in the cache already, show it.
+ * Whether all pages are equal, now that those from begin to end - 1 are.  Mostly they are not,
+ * and the neighbours, which are in the cache already, show it.
  */
-static inline bool leaf_is_uniform(const struct leaf *leaf, unsigned int place)
+static bool leaf_is_uniform(const struct leaf *leaf, unsigned int begin, unsigned int end)
 {
 	const uint8_t *page = leaf->page;
-	uint64_t around;
 
-	memcpy(&around, page + (place & ~7u), sizeof(around));
-	if (around != page[place] * UINT64_C(0x0101010101010101))
+	if (begin > 0 && page[begin - 1] != page[begin])
 		return false;
-	if (page[0] != page[place] || page[ATTRIBUTE_MAP_LEAF_PAGES - 1] != page[place])
+	if (end < ATTRIBUTE_MAP_LEAF_PAGES && page[end] != page[begin])
 		return false;
 	return memcmp(page, page + 1, ATTRIBUTE_MAP_LEAF_PAGES - 1) == 0;
 }
 
-/* Whether entries first to end - 1 are uniform and equal; place is one that was just set. */
-static bool entries_are_uniform(const struct node *node, unsigned int first, unsigned int end,
-				unsigned int place)
+/* Whether entries first to end - 1 are uniform and equal. */
+static bool entries_are_uniform(const struct node *node, unsigned int first, unsigned int end)
 {
 	const uintptr_t *entry = node->entry;
 
-	if (!entry_is_uniform(entry[place]) || entry[first] != entry[place] ||
-	    entry[end - 1] != entry[place])
+	if (!entry_is_uniform(entry[first]) || entry[first] != entry[end - 1])
 		return false;
 	return memcmp(entry + first, entry + first + 1, (end - first - 1) * sizeof(*entry)) == 0;
 }
@@ -154,33 +156,33 @@ static void free_node(struct attribute_map *map, struct node *node)
 	map->n_nodes--;
 }
 
-/* Frees what an entry of that level points to, and all below. */
-static void free_block(struct attribute_map *map, uintptr_t entry, unsigned int level)
+/* Frees what an entry points to, and all below. */
+static void free_block(struct attribute_map *map, uintptr_t entry)
 {
 	if (entry_is_uniform(entry))
 		return;
-	if (level == 0) {
+	if (!entry_is_node(entry)) {
 		free_leaf(map, entry_leaf(entry));
 		return;
 	}
 	for (unsigned int i = 0; i < N_ENTRIES; i++)
-		free_block(map, entry_node(entry)->entry[i], level - 1);
+		free_block(map, entry_node(entry)->entry[i]);
 	free_node(map, entry_node(entry));
 }
 
 static void set_block(struct attribute_map *map, uintptr_t *entry, unsigned int level,
 		      uint64_t begin, uint64_t end, uint8_t value);
 
-static void set_in_leaf(struct attribute_map *map, uintptr_t *entry, uint64_t begin, uint64_t end,
-			uint8_t value)
+static void set_in_leaf(struct attribute_map *map, uintptr_t *entry, unsigned int begin,
+			unsigned int end, uint8_t value)
 {
 	struct leaf *leaf;
 
 	if (entry_is_uniform(*entry))
-		*entry = (uintptr_t)new_leaf(map, entry_value(*entry));
+		*entry = leaf_entry(new_leaf(map, entry_value(*entry)));
 	leaf = entry_leaf(*entry);
 	memset(leaf->page + begin, value, end - begin);
-	if (leaf_is_uniform(leaf, (unsigned int)begin)) {
+	if (leaf_is_uniform(leaf, begin, end)) {
 		*entry = uniform_entry(value);
 		free_leaf(map, leaf);
 	}
@@ -189,7 +191,7 @@ static void set_in_leaf(struct attribute_map *map, uintptr_t *entry, uint64_t be
 static void set_in_node(struct attribute_map *map, uintptr_t *entry, unsigned int level,
 			uint64_t begin, uint64_t end, uint8_t value)
 {
-	const unsigned int shift = block_shift(level - 1);
+	const unsigned int shift = LEVEL_BITS * (level - 1);
 	const unsigned int first = (unsigned int)(begin >> shift);
 	const unsigned int last = (unsigned int)((end - 1) >> shift);
 	struct node *node;
@@ -204,7 +206,7 @@ static void set_in_node(struct attribute_map *map, uintptr_t *entry, unsigned in
 		set_block(map, &node->entry[i], level - 1, i == first ? begin - block : 0,
 			  i == last ? end - block : block_size, value);
 	}
-	if (entries_are_uniform(node, 0, N_ENTRIES, first)) {
+	if (node->entry[first] == uniform_entry(value) && entries_are_uniform(node, 0, N_ENTRIES)) {
 		*entry = node->entry[0];
 		free_node(map, node);
 	}
@@ -216,28 +218,36 @@ static void set_block(struct attribute_map *map, uintptr_t *entry, unsigned int 
 {
 	if (*entry == uniform_entry(value))
 		return;
-	if (end - begin == UINT64_C(1) << block_shift(level)) {
-		free_block(map, *entry, level);
+	if (end - begin == UINT64_C(1) << LEVEL_BITS * level) {
+		free_block(map, *entry);
 		*entry = uniform_entry(value);
-	} else if (level == 0) {
-		set_in_leaf(map, entry, begin, end, value);
+	} else if (level == 1) {
+		set_in_leaf(map, entry, (unsigned int)begin, (unsigned int)end, value);
 	} else {
 		set_in_node(map, entry, level, begin, end, value);
 	}
+}
+
+static void set_height(struct attribute_map *map, unsigned int height)
+{
+	map->height = height;
+	map->reach = height == 0            ? 0
+		     : height == MAX_HEIGHT ? KVMATTR_GFN_LIMIT
+					    : UINT64_C(1) << LEVEL_BITS * height;
 }
 
 static void raise_root(struct attribute_map *map, uint64_t end)
 {
 	const uintptr_t outside = uniform_entry(map->outside);
 
-	while (end > UINT64_C(1) << block_shift(map->height)) {
+	while (end > map->reach) {
 		if (map->root != outside) {
 			struct node *node = new_node(map, outside);
 
 			node->entry[0] = map->root;
 			map->root = (uintptr_t)node;
 		}
-		map->height++;
+		set_height(map, map->height + 1);
 	}
 }
 
@@ -247,19 +257,19 @@ static void lower_root(struct attribute_map *map)
 	/* Nothing is behind the highest root, so outside may be what the last page holds. */
 	if (map->height == MAX_HEIGHT)
 		map->outside = attribute_map_get(map, KVMATTR_GFN_LIMIT - 1);
-	while (map->height > 0 && !entry_is_uniform(map->root)) {
+	while (entry_is_node(map->root)) {
 		struct node *node = entry_node(map->root);
 		const unsigned int end = map->height == MAX_HEIGHT ? MAX_ROOT_ENTRIES : N_ENTRIES;
 
 		if (node->entry[1] != uniform_entry(map->outside) ||
-		    !entries_are_uniform(node, 1, end, 1))
+		    !entries_are_uniform(node, 1, end))
 			return;
 		map->root = node->entry[0];
-		map->height--;
 		free_node(map, node);
+		set_height(map, map->height - 1);
 	}
 	if (map->root == uniform_entry(map->outside))
-		map->height = 0;
+		set_height(map, 0);
 }
 
 void attribute_map_init(struct attribute_map *map, uint8_t value)
@@ -269,26 +279,32 @@ void attribute_map_init(struct attribute_map *map, uint8_t value)
 
 void attribute_map_destroy(struct attribute_map *map)
 {
-	free_block(map, map->root, map->height);
+	free_block(map, map->root);
 	assert(map->n_nodes == 0 && map->n_leaves == 0);
 	attribute_map_init(map, map->outside);
 }
 
 uint8_t attribute_map_get(const struct attribute_map *map, uint64_t gfn)
 {
-	unsigned int level;
-	const uintptr_t entry = find_entry(map, gfn, &level);
+	unsigned int shift;
+	const uintptr_t entry = find_entry(map, gfn, &shift);
 
 	if (entry_is_uniform(entry))
 		return entry_value(entry);
 	return entry_leaf(entry)->page[gfn % ATTRIBUTE_MAP_LEAF_PAGES];
 }
 
+/*
+ * Where pages are set at random, their bytes come from memory, and a branch on what they hold
+ * would be guessed wrong often and undone late: here one alone depends on them, and seldom taken.
+ */
 uint8_t attribute_map_set(struct attribute_map *map, uint64_t gfn, uint8_t value)
 {
 	const unsigned int place = gfn % ATTRIBUTE_MAP_LEAF_PAGES;
-	unsigned int level;
-	const uintptr_t entry = find_entry(map, gfn, &level);
+	unsigned int shift;
+	const uintptr_t entry = find_entry(map, gfn, &shift);
+	uint64_t around;
+	uint8_t *page;
 	uint8_t old;
 
 	if (entry_is_uniform(entry)) {
@@ -297,10 +313,13 @@ uint8_t attribute_map_set(struct attribute_map *map, uint64_t gfn, uint8_t value
 			attribute_map_set_range(map, gfn, 1, value);
 		return old;
 	}
-	old = entry_leaf(entry)->page[place];
-	entry_leaf(entry)->page[place] = value;
-	/* Setting it once more folds the leaf, and what that makes uniform above it. */
-	if (old != value && leaf_is_uniform(entry_leaf(entry), place))
+	page = entry_leaf(entry)->page;
+	memcpy(&around, page + (place & ~7u), sizeof(around));
+	old = page[place];
+	page[place] = value;
+	/* Where it and its neighbours are equal now, setting it once more folds what is uniform. */
+	around ^= (uint64_t)(old ^ value) << 8 * (place & 7);
+	if (around == value * UINT64_C(0x0101010101010101) && old != value)
 		attribute_map_set_range(map, gfn, 1, value);
 	return old;
 }
@@ -308,13 +327,12 @@ uint8_t attribute_map_set(struct attribute_map *map, uint64_t gfn, uint8_t value
 void attribute_map_set_range(struct attribute_map *map, uint64_t gfn, uint64_t n_pages,
 			     uint8_t value)
 {
-	const uint64_t reach = UINT64_C(1) << block_shift(map->height);
 	uint64_t end;
 
 	assert(gfn <= KVMATTR_GFN_LIMIT && n_pages <= KVMATTR_GFN_LIMIT - gfn);
 	end = gfn + n_pages;
-	if (end > reach && value == map->outside)
-		end = reach;
+	if (end > map->reach && value == map->outside)
+		end = map->reach;
 	if (gfn >= end)
 		return;
 	raise_root(map, end);
@@ -326,16 +344,16 @@ struct attribute_span attribute_map_span(const struct attribute_map *map, uint64
 					 uint64_t limit)
 {
 	struct attribute_span span = { 0 };
-	unsigned int level;
+	unsigned int shift;
 	uintptr_t entry;
 
 	assert(gfn < limit && limit <= KVMATTR_GFN_LIMIT);
-	entry = find_entry(map, gfn, &level);
+	entry = find_entry(map, gfn, &shift);
 	if (entry_is_uniform(entry))
 		span.value = entry_value(entry);
 	else
 		span.bytes = entry_leaf(entry)->page + gfn % ATTRIBUTE_MAP_LEAF_PAGES;
-	span.end = ((gfn >> block_shift(level)) + 1) << block_shift(level);
+	span.end = ((gfn >> shift) + 1) << shift;
 	if (span.end > limit)
 		span.end = limit;
 	return span;

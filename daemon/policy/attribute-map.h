@@ -21,10 +21,12 @@
 /* Pages in a leaf: 2 MiB. */
 #define ATTRIBUTE_MAP_LEAF_PAGES 512u
 
+/* The map's own; n_nodes and n_leaves may be looked at. */
 struct attribute_map {
 	uintptr_t root;      /* an entry: uniform value, leaf or node; see the .c */
-	unsigned int height; /* levels below the root; 0: the root covers one leaf's pages */
-	uint8_t outside;     /* what all pages past the root's reach hold */
+	uint64_t reach;      /* pages below the root */
+	unsigned int height; /* levels, the leaf's and the root's among them; 0: reaches none */
+	uint8_t outside;     /* what all pages from reach on hold */
 	size_t n_nodes;
 	size_t n_leaves;
 };
@@ -49,7 +51,7 @@ void attribute_map_set_range(struct attribute_map *map, uint64_t gfn, uint64_t n
 			     uint8_t value);
 /*
  * The longest span from gfn on that one entry of the map describes: its end is at most limit,
- * which is above gfn.  The bytes are valid until the map is changed.
+ * which is above gfn and at most KVMATTR_GFN_LIMIT.  The bytes are valid until the map is changed.
  */
 struct attribute_span attribute_map_span(const struct attribute_map *map, uint64_t gfn,
 					 uint64_t limit);

@@ -31,19 +31,40 @@ static void spread(struct fold_span *span, uint64_t gfn)
 	span->is_uniform = false;
 }
 
-static void restrict_bytes(struct fold_span *span, size_t n, const uint8_t *entries,
-			   const struct layer *layer)
+/* The loops over bytes: restrict and no branches, so that they are vectorized. */
+static void restrict_bytes(uint8_t *restrict bytes, const uint8_t *restrict entries, size_t n,
+			   uint8_t by_default)
 {
-	uint8_t by_default = layer->default_protection;
-
 	for (size_t i = 0; i < n; i++) {
-		uint8_t entry = entries[i];
-		uint8_t protection =
-			entry & LAYER_HAS_ENTRY ? entry & KVMATTR_PROTECTION : by_default;
+		uint8_t is_explicit = (uint8_t) - (entries[i] >> 7);
 
-		span->bytes[i] &= (uint8_t)(protection | KVMATTR_PRIVATE);
+		bytes[i] &= (uint8_t)((entries[i] & is_explicit) | (by_default & ~is_explicit) |
+				      KVMATTR_PRIVATE);
 	}
 }
+_Static_assert(LAYER_HAS_ENTRY == 0x80, "restrict_bytes() shifts it");
+
+static void restrict_equally(uint8_t *bytes, size_t n, uint8_t mask)
+{
+	for (size_t i = 0; i < n; i++)
+		bytes[i] &= mask;
+}
+
+static void unrestrict_bytes(uint8_t *restrict bytes, const uint8_t *restrict pages, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		bytes[i] = unrestricted(pages[i]);
+}
+
+static void leave_out_bytes(uint8_t *restrict bytes, const uint8_t *restrict pages, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint8_t is_ram = (uint8_t) - (pages[i] & PAGE_IS_RAM);
+
+		bytes[i] = (uint8_t)((bytes[i] & is_ram) | (KVMATTR_RWX & ~is_ram));
+	}
+}
+_Static_assert(PAGE_IS_RAM == 1, "leave_out_bytes() negates it");
 
 /* Cuts the span where this layer's ends, and intersects it with what the layer allows. */
 static void intersect(struct fold_span *span, uint64_t gfn, const struct layer *layer,
@@ -54,15 +75,15 @@ static void intersect(struct fold_span *span, uint64_t gfn, const struct layer *
 	span->end = entries.end;
 	if (entries.bytes) {
 		spread(span, gfn);
-		restrict_bytes(span, span->end - gfn, entries.bytes, layer);
+		restrict_bytes(span->bytes, entries.bytes, span->end - gfn,
+			       layer->default_protection);
 		return;
 	}
 	entries.value = layer_protection(layer, entries.value) | KVMATTR_PRIVATE;
 	if (span->is_uniform)
 		span->value &= entries.value;
 	else
-		for (size_t i = 0; i < span->end - gfn; i++)
-			span->bytes[i] &= entries.value;
+		restrict_equally(span->bytes, span->end - gfn, entries.value);
 }
 
 static void start(struct fold_span *span, uint64_t gfn, const struct attribute_span *pages)
@@ -71,8 +92,7 @@ static void start(struct fold_span *span, uint64_t gfn, const struct attribute_s
 	span->is_uniform = !pages->bytes;
 	span->value = unrestricted(pages->value);
 	if (pages->bytes)
-		for (size_t i = 0; i < span->end - gfn; i++)
-			span->bytes[i] = unrestricted(pages->bytes[i]);
+		unrestrict_bytes(span->bytes, pages->bytes, span->end - gfn);
 }
 
 /* Layers hold for RAM; whatever else is in the span is KVM's default. */
@@ -80,9 +100,7 @@ static void leave_out_what_is_not_ram(struct fold_span *span, uint64_t gfn,
 				      const struct attribute_span *pages)
 {
 	if (pages->bytes) {
-		for (size_t i = 0; i < span->end - gfn; i++)
-			span->bytes[i] =
-				pages->bytes[i] & PAGE_IS_RAM ? span->bytes[i] : KVMATTR_RWX;
+		leave_out_bytes(span->bytes, pages->bytes, span->end - gfn);
 	} else if (!(pages->value & PAGE_IS_RAM)) {
 		span->is_uniform = true;
 		span->value = KVMATTR_RWX;
@@ -132,8 +150,7 @@ void fold_layer(const struct policy *policy, unsigned int layer, unsigned int re
 	if (ret_span->is_uniform)
 		ret_span->value &= KVMATTR_PROTECTION;
 	else
-		for (size_t i = 0; i < ret_span->end - gfn; i++)
-			ret_span->bytes[i] &= KVMATTR_PROTECTION;
+		restrict_equally(ret_span->bytes, ret_span->end - gfn, KVMATTR_PROTECTION);
 }
 
 struct fold_explanation fold_explain(const struct policy *policy, const struct view *view,

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Real guests: in QEMU on a kernel that has the attributes, and on this machine's own KVM.
 check-kernel: all
-	@$(SHELL) $(top_srcdir)/tests/kernel/check-kernel.sh $(abs_builddir)
+	@bash $(top_srcdir)/tests/kernel/check-kernel.sh \
+		$(if $(TEST_KERNEL),--kernel '$(TEST_KERNEL)') $(abs_builddir)
 check-native: all
-	@$(SHELL) $(top_srcdir)/tests/kernel/check-native.sh $(abs_builddir)
+	@bash $(top_srcdir)/tests/kernel/check-native.sh $(abs_builddir)
 .PHONY: check-kernel check-native
 EXTRA_DIST += \
 	tests/kernel/check-kernel.sh \

@@ -98,7 +98,7 @@ make_initramfs() {
 	local root=$work/root path program applet
 	mkdir -p "$root"/{bin,dev,lib,lib64,proc,run,sys,tmp}
 	cp "$busybox" "$root/bin/busybox"
-	for applet in sh mount mkdir stty sleep kill timeout sed tr echo sync poweroff; do
+	for applet in sh mount mkdir cat stty sleep kill timeout sed tr echo sync poweroff; do
 		ln -s busybox "$root/bin/$applet"
 	done
 	cp "$here/guest-init.sh" "$root/init"

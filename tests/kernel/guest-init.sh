@@ -15,6 +15,9 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/kvmattrd /run/state
 stty -F /dev/ttyS1 raw -echo
 exec </dev/null >/dev/ttyS1 2>&1
+for parameter in abi chunk foreign; do
+	echo "# kvm.attr_$parameter: $(cat /sys/module/kvm/parameters/attr_$parameter)"
+done
 
 kvmattrd --foreground --runtime-dir /run/kvmattrd --state-dir /run/state >/run/kvmattrd.log 2>&1 &
 daemon=$!

@@ -185,9 +185,9 @@ static void expect_shape(const struct attribute_map *map, const struct oracle *o
 			}
 		}
 	}
-	while (last_change > UINT64_C(1) << 9 * (height + 1))
+	while (last_change > (height > 0 ? UINT64_C(1) << 9 * height : 0))
 		height++;
-	for (unsigned int level = 1; level <= height; level++)
+	for (unsigned int level = 1; level < height; level++)
 		n_nodes += n_divided[level];
 	ck_assert_uint_eq(map->n_leaves, n_divided[0]);
 	ck_assert_uint_eq(map->n_nodes, n_nodes);
@@ -427,17 +427,17 @@ START_TEST(a_small_guest_pays_for_no_height_and_a_page_beyond_gives_back_what_it
 	attribute_map_set(&map, 5, 1);
 	ck_assert_uint_eq(map.n_nodes, 0);
 	ck_assert_uint_eq(map.n_leaves, 1);
-	for (unsigned int level = 1; level < N_LEVELS; level++) {
-		const uint64_t reach = UINT64_C(1) << 9 * (level + 1);
+	for (unsigned int height = 2; height <= N_LEVELS; height++) {
+		const uint64_t reach = UINT64_C(1) << 9 * height;
 		const uint64_t last = (reach < LIMIT ? reach : LIMIT) - 1;
 
 		attribute_map_set(&map, last, 1);
-		ck_assert_uint_eq(map.height, level);
+		ck_assert_uint_eq(map.height, height);
 		/* The root, and below it one for each of the two pages at each level. */
-		ck_assert_uint_eq(map.n_nodes, 2 * level - 1);
+		ck_assert_uint_eq(map.n_nodes, 2 * height - 3);
 		ck_assert_uint_eq(map.n_leaves, 2);
 		attribute_map_set(&map, last, 0);
-		ck_assert_uint_eq(map.height, 0);
+		ck_assert_uint_eq(map.height, 1);
 		ck_assert_uint_eq(map.n_nodes, 0);
 		ck_assert_uint_eq(map.n_leaves, 1);
 	}

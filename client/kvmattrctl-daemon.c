@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvmattrctl status, ping, rpc.
+ */
+#include "client/kvmattrctl-command.h"
+#include "client/kvmattrctl-terminal.h"
+#include "client/kvmattrctl-vm.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <string.h>
+#include <time.h>
+
+static const struct writer_column status_columns[] = {
+	{ "name", "VM", false },
+	{ "state", "STATE", false },
+	{ "ram_bytes", "RAM", true },
+	{ "views", "VTLS", false },
+	{ "layers", "LAYERS", false },
+	{ "sessions", "SESSIONS", true },
+	{ "updates", "UPDATES", true },
+	{ "pages", "PAGES", true },
+	{ "calls", "CALLS", true },
+	{ "calls_saved", "SAVED", true },
+};
+
+/* The statistics of the VM of that name, or NULL. */
+static struct json_object *find_statistics(struct json_object *statistics, const char *name)
+{
+	size_t n;
+	struct json_object *vms = answer_array(statistics, "vms", &n);
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *vm = json_object_array_get_idx(vms, i);
+
+		if (!strcmp(answer_text(vm, "vm"), name))
+			return vm;
+	}
+	return NULL;
+}
+
+static void write_vms(struct writer *writer, struct json_object *list,
+		      struct json_object *statistics)
+{
+	size_t n;
+	struct json_object *vms = answer_array(list, "vms", &n);
+
+	if (!n)
+		writer_say(writer, "\nNo VM is registered.  A VMM registers its VM with libkvmattr; "
+				   "kvmattr-simvm is one to try it with.");
+	writer_begin_table(writer, "vms", n ? "" : NULL, status_columns,
+			   sizeof(status_columns) / sizeof(status_columns[0]));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *vm = json_object_array_get_idx(vms, i);
+		struct json_object *numbers = find_statistics(statistics, answer_text(vm, "name"));
+
+		writer_begin_row(writer);
+		writer_text(writer, NULL, NULL, answer_text(vm, "name"));
+		vm_write_state(writer, vm);
+		writer_bytes(writer, NULL, NULL, answer_number(vm, "ram_pages") << 12);
+		writer_vtls(writer, NULL, NULL, answer_vtls(vm, "views"));
+		writer_vtls(writer, NULL, NULL, answer_vtls(vm, "layers"));
+		writer_number(writer, NULL, NULL, answer_number(vm, "sessions"));
+		writer_number(writer, NULL, NULL, answer_number(numbers, "updates"));
+		writer_number(writer, NULL, NULL, answer_number(numbers, "pages"));
+		writer_number(writer, NULL, NULL, answer_number(numbers, "calls"));
+		vm_write_calls_saved(writer, numbers);
+	}
+	writer_end_table(writer);
+}
+
+enum ctl_exit command_status(const struct command_input *input)
+{
+	struct json_object *daemon = NULL, *list = NULL, *statistics = NULL, *counters;
+	struct writer *writer = input->writer;
+	char uptime[32], *version;
+	enum ctl_exit exit_code = rpc_call(input->rpc, "daemon.get", NULL, &daemon);
+
+	if (exit_code == CTL_OK)
+		exit_code = rpc_call(input->rpc, "vm.list", NULL, &list);
+	if (exit_code == CTL_OK)
+		exit_code = rpc_call(input->rpc, "stats.get", NULL, &statistics);
+	if (exit_code != CTL_OK)
+		goto out;
+	counters = answer_object(daemon, "counters");
+	version = terminal_safe(answer_text(daemon, "version"));
+	writer_begin_object(writer, NULL, NULL);
+	writer_say(writer,
+		   "kvmattrd %s, process %" PRIu64 ", up for %s: %" PRIu64 " VMs, %" PRIu64
+		   " sessions%s",
+		   version, answer_number(daemon, "pid"),
+		   terminal_duration(uptime, answer_number(daemon, "uptime_us")),
+		   answer_number(counters, "vms"), answer_number(counters, "sessions"),
+		   answer_boolean(daemon, "allow_simulated") ? "; simulated VMs are allowed" : "");
+	writer_text(writer, "version", NULL, answer_text(daemon, "version"));
+	writer_number(writer, "pid", NULL, answer_number(daemon, "pid"));
+	writer_duration(writer, "uptime_us", NULL, answer_number(daemon, "uptime_us"));
+	writer_boolean(writer, "allow_simulated", NULL, answer_boolean(daemon, "allow_simulated"));
+	write_vms(writer, list, statistics);
+	writer_end_object(writer);
+	free(version);
+out:
+	json_object_put(daemon);
+	json_object_put(list);
+	json_object_put(statistics);
+	return exit_code;
+}
+
+enum ctl_exit command_ping(const struct command_input *input)
+{
+	struct json_object *daemon = NULL;
+	struct timespec before, after;
+	enum ctl_exit exit_code;
+	char duration[32], *version;
+	uint64_t us;
+
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	exit_code = rpc_call(input->rpc, "daemon.get", NULL, &daemon);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	if (exit_code != CTL_OK)
+		return exit_code;
+	us = (uint64_t)((after.tv_sec - before.tv_sec) * 1000000 +
+			(after.tv_nsec - before.tv_nsec) / 1000);
+	version = terminal_safe(answer_text(daemon, "version"));
+	writer_begin_object(input->writer, NULL, NULL);
+	writer_say(input->writer, "kvmattrd %s at %s answered in %s", version,
+		   rpc_path(input->rpc), terminal_duration(duration, us));
+	writer_text(input->writer, "version", NULL, answer_text(daemon, "version"));
+	writer_text(input->writer, "socket", NULL, rpc_path(input->rpc));
+	writer_duration(input->writer, "answered_us", NULL, us);
+	writer_end_object(input->writer);
+	free(version);
+	json_object_put(daemon);
+	return CTL_OK;
+}
+
+/* Parameters as they were typed. */
+static bool parse_parameters(const char *text, struct json_object **ret)
+{
+	struct json_tokener *tokener = terminal_there(json_tokener_new());
+	struct json_object *object;
+	bool is_fine;
+
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	object = json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
+	is_fine = json_tokener_get_error(tokener) == json_tokener_success &&
+		  (json_object_is_type(object, json_type_object) ||
+		   json_object_is_type(object, json_type_array));
+	if (!is_fine) {
+		terminal_complain("the parameters have to be a JSON object or array%s%s.\n"
+				  "For instance: kvmattrctl rpc vm.get '{\"vm\": \"demo\"}'",
+				  object ? "" : ": ",
+				  object ? "" : json_tokener_error_desc(
+							json_tokener_get_error(tokener)));
+		json_object_put(object);
+	} else {
+		*ret = object;
+	}
+	json_tokener_free(tokener);
+	return is_fine;
+}
+
+enum ctl_exit command_rpc(const struct command_input *input)
+{
+	struct json_object *params = NULL, *result = NULL;
+	enum ctl_exit exit_code;
+
+	if (input->arguments[1] && !parse_parameters(input->arguments[1], &params))
+		return CTL_USAGE;
+	exit_code = rpc_call(input->rpc, input->arguments[0], params, &result);
+	if (exit_code != CTL_OK)
+		return exit_code;
+	/* as it is, whatever the form */
+	terminal_write_json(stdout, result);
+	json_object_put(result);
+	return CTL_OK;
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvmattrctl vm list, vm get, stats.
+ */
+#include "client/kvmattrctl-vm.h"
+
+#include "client/kvmattrctl-command.h"
+#include "client/kvmattrctl-terminal.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <string.h>
+#include <time.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+void vm_write_state(struct writer *writer, struct json_object *vm)
+{
+	const char *state = answer_text(vm, "state");
+	bool is_degraded = answer_boolean(vm, "degraded");
+	char text[96];
+
+	snprintf(text, sizeof(text), "%s%.40s", is_degraded ? "degraded, " : "", state);
+	writer_text_toned(writer, "state", "State", text,
+			  is_degraded || !strcmp(state, "stuck") ? WRITER_BAD : WRITER_GOOD);
+}
+
+void vm_write_calls_saved(struct writer *writer, struct json_object *statistics)
+{
+	int64_t saved = answer_integer(statistics, "calls_saved");
+
+	writer_number(writer, "calls_saved", "Calls saved", saved < 0 ? 0 : (uint64_t)saved);
+}
+
+static const struct writer_column list_columns[] = {
+	{ "name", "VM", false },
+	{ "state", "STATE", false },
+	{ "ram_bytes", "RAM", true },
+	{ "private_bytes", "PRIVATE", true },
+	{ "views", "VTLS", false },
+	{ "layers", "LAYERS", false },
+	{ "sessions", "SESSIONS", true },
+	{ "commit", "COMMIT", true },
+	{ "queue", "QUEUE", true },
+	{ "executor", "EXECUTOR", false },
+	{ "simulated", "SIMULATED", false },
+	{ "unknown_pages", NULL, true },
+};
+
+enum ctl_exit command_vm_list(const struct command_input *input)
+{
+	struct writer *writer = input->writer;
+	struct json_object *list = NULL, *vms;
+	enum ctl_exit exit_code = rpc_call(input->rpc, "vm.list", NULL, &list);
+	size_t n;
+
+	if (exit_code != CTL_OK)
+		return exit_code;
+	vms = answer_array(list, "vms", &n);
+	writer_begin_object(writer, NULL, NULL);
+	if (!n)
+		writer_say(writer, "No VM is registered.");
+	writer_begin_table(writer, "vms", NULL, list_columns, COUNT(list_columns));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *vm = json_object_array_get_idx(vms, i);
+
+		writer_begin_row(writer);
+		writer_text(writer, NULL, NULL, answer_text(vm, "name"));
+		vm_write_state(writer, vm);
+		writer_bytes(writer, NULL, NULL, answer_number(vm, "ram_pages") << 12);
+		writer_bytes(writer, NULL, NULL, answer_number(vm, "private_pages") << 12);
+		writer_vtls(writer, NULL, NULL, answer_vtls(vm, "views"));
+		writer_vtls(writer, NULL, NULL, answer_vtls(vm, "layers"));
+		writer_number(writer, NULL, NULL, answer_number(vm, "sessions"));
+		writer_number(writer, NULL, NULL, answer_number(vm, "commit"));
+		writer_number(writer, NULL, NULL, answer_number(vm, "queue"));
+		writer_text(writer, NULL, NULL, answer_text(vm, "executor"));
+		writer_boolean(writer, NULL, NULL, answer_boolean(vm, "simulated"));
+		writer_number(writer, NULL, NULL, answer_number(vm, "unknown_pages"));
+	}
+	writer_end_table(writer);
+	writer_end_object(writer);
+	json_object_put(list);
+	return CTL_OK;
+}
+
+static const struct writer_column view_columns[] = {
+	{ "vtl", "VTL", true },
+	{ "abi", "KVM'S DIALECT", false },
+	{ "supported", "ATTRIBUTE BITS", false },
+};
+
+static const struct writer_column ram_columns[] = {
+	{ "gpa", "FROM", true },
+	{ "end", "TO", true },
+	{ "pages", "PAGES", true },
+	{ "bytes", "SIZE", true },
+};
+
+static const struct writer_column layer_columns[] = {
+	{ "layer", "LAYER", true },
+	{ "restricts", "RESTRICTS VTL", false },
+	{ "default", "DEFAULT", false },
+	{ "mbec", "MBEC", false },
+};
+
+static const struct writer_column session_columns[] = {
+	{ "id", "SESSION", true },
+	{ "role", "ROLE", false },
+	{ "vtl", "VTL", true },
+	{ "peer", "PEER", false },
+	{ "pid", "PROCESS", true },
+	{ "uid", "USER", true },
+	{ "in_flight", "IN FLIGHT", true },
+	{ "last_seqno", "LAST UPDATE", true },
+	{ "connected", "CONNECTED", false },
+};
+
+static void write_views(struct writer *writer, struct json_object *vm)
+{
+	size_t n;
+	struct json_object *views = answer_array(vm, "views", &n);
+
+	writer_begin_table(writer, "views", "Views", view_columns, COUNT(view_columns));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *view = json_object_array_get_idx(views, i);
+
+		writer_begin_row(writer);
+		writer_number(writer, NULL, NULL, answer_number(view, "vtl"));
+		writer_text(writer, NULL, NULL, answer_text(view, "abi"));
+		writer_text(writer, NULL, NULL, answer_text(view, "supported"));
+	}
+	writer_end_table(writer);
+}
+
+static void write_ram(struct writer *writer, struct json_object *ram)
+{
+	size_t n;
+	struct json_object *ranges = answer_array(ram, "ranges", &n);
+
+	writer_begin_table(writer, "ram", n ? "RAM" : NULL, ram_columns, COUNT(ram_columns));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *range = json_object_array_get_idx(ranges, i);
+		uint64_t n_pages = answer_number(range, "pages"), gpa = 0;
+
+		if (!answer_address(range, "gpa", &gpa))
+			continue;
+		writer_begin_row(writer);
+		writer_address(writer, NULL, NULL, gpa);
+		writer_address(writer, NULL, NULL, gpa + (n_pages << 12));
+		writer_number(writer, NULL, NULL, n_pages);
+		writer_bytes(writer, NULL, NULL, n_pages << 12);
+	}
+	writer_end_table(writer);
+	if (answer_boolean(ram, "more"))
+		writer_say(writer, "... and more ranges behind these");
+}
+
+static void write_layers(struct writer *writer, struct json_object *vm)
+{
+	size_t n;
+	struct json_object *layers = answer_array(vm, "layers", &n);
+
+	if (!n)
+		writer_say(writer, "\nNo layer is enabled: no agent has imposed anything yet.");
+	writer_begin_table(writer, "layers", n ? "Layers" : NULL, layer_columns,
+			   COUNT(layer_columns));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *layer = json_object_array_get_idx(layers, i);
+
+		writer_begin_row(writer);
+		writer_number(writer, NULL, NULL, answer_number(layer, "layer"));
+		writer_vtls(writer, NULL, NULL, answer_vtls(layer, "restricts"));
+		writer_text(writer, NULL, NULL, answer_text(layer, "default"));
+		writer_boolean(writer, NULL, NULL, answer_boolean(layer, "mbec"));
+	}
+	writer_end_table(writer);
+}
+
+static void write_sessions(struct writer *writer, struct json_object *vm)
+{
+	size_t n;
+	struct json_object *sessions = answer_array(vm, "sessions", &n);
+
+	writer_begin_table(writer, "session_list", "Sessions", session_columns,
+			   COUNT(session_columns));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *session = json_object_array_get_idx(sessions, i);
+
+		writer_begin_row(writer);
+		writer_number(writer, NULL, NULL, answer_number(session, "id"));
+		writer_text(writer, NULL, NULL, answer_text(session, "role"));
+		if (answer_is_null(session, "vtl"))
+			writer_nothing(writer, NULL, NULL);
+		else
+			writer_number(writer, NULL, NULL, answer_number(session, "vtl"));
+		writer_text(writer, NULL, NULL, answer_text(session, "peer"));
+		writer_number(writer, NULL, NULL, answer_number(session, "pid"));
+		writer_number(writer, NULL, NULL, answer_number(session, "uid"));
+		writer_number(writer, NULL, NULL, answer_number(session, "in_flight"));
+		writer_number(writer, NULL, NULL, answer_number(session, "last_seqno"));
+		writer_boolean(writer, NULL, NULL, answer_boolean(session, "connected"));
+	}
+	writer_end_table(writer);
+}
+
+/* "2026-01-31 12:00:00", of microseconds since 1970, in local time. */
+static const char *format_time(char *buffer, size_t size, uint64_t us)
+{
+	time_t s = (time_t)(us / 1000000);
+	struct tm parts;
+
+	if (!localtime_r(&s, &parts) || !strftime(buffer, size, "%F %T", &parts))
+		snprintf(buffer, size, "%" PRIu64, us);
+	return buffer;
+}
+
+enum ctl_exit command_vm_get(const struct command_input *input)
+{
+	struct json_object *params = terminal_there(json_object_new_object()), *vm = NULL;
+	struct writer *writer = input->writer;
+	enum ctl_exit exit_code;
+	char registered[64];
+
+	json_object_object_add(params, "vm", json_object_new_string(input->arguments[0]));
+	exit_code = rpc_call(input->rpc, "vm.get", params, &vm);
+	if (exit_code != CTL_OK)
+		return exit_code;
+	writer_begin_object(writer, NULL, NULL);
+	writer_text(writer, "name", "VM", answer_text(vm, "name"));
+	vm_write_state(writer, vm);
+	writer_number(writer, "unknown_pages", "Unknown pages", answer_number(vm, "unknown_pages"));
+	writer_number(writer, "commit", "Commit", answer_number(vm, "commit"));
+	writer_number(writer, "queue", "Waiting updates", answer_number(vm, "queue"));
+	writer_bytes(writer, "ram_bytes", "RAM", answer_number(vm, "ram_pages") << 12);
+	writer_bytes(writer, "private_bytes", "of this, private",
+		     answer_number(vm, "private_pages") << 12);
+	writer_text(writer, "executor", "Calls are made by",
+		    !strcmp(answer_text(vm, "executor"), "daemon") ? "the daemon" : "the VMM");
+	writer_boolean(writer, "simulated", "Simulated", answer_boolean(vm, "simulated"));
+	writer_text(writer, "registered", "Registered",
+		    format_time(registered, sizeof(registered),
+				answer_number(vm, "registered_us")));
+	writer_bytes(writer, "memory_bytes", "Daemon's memory", answer_number(vm, "memory_bytes"));
+	write_views(writer, vm);
+	write_ram(writer, answer_object(vm, "ram"));
+	write_layers(writer, vm);
+	write_sessions(writer, vm);
+	writer_end_object(writer);
+	json_object_put(vm);
+	return CTL_OK;
+}
+
+/* The order of statistics in both of their shapes. */
+static const struct writer_column statistics_columns[] = {
+	{ "vm", "VM", false },
+	{ "updates", "UPDATES", true },
+	{ "updates_failed", "FAILED", true },
+	{ "pages", "PAGES", true },
+	{ "batches", "BATCHES", true },
+	{ "calls", "CALLS", true },
+	{ "calls_saved", "SAVED", true },
+	{ "pages_per_call", "PAGES/CALL", true },
+	{ "batch_mean_us", "MEAN", true },
+	{ "batch_max_us", "MAX", true },
+};
+
+static double ratio(uint64_t dividend, uint64_t divisor)
+{
+	return divisor ? (double)dividend / (double)divisor : 0;
+}
+
+static void write_statistics(struct writer *writer, struct json_object *vm)
+{
+	uint64_t n_batches = answer_number(vm, "batches"), n_calls = answer_number(vm, "calls");
+
+	writer_text(writer, "vm", "VM", answer_text(vm, "vm"));
+	writer_number(writer, "updates", "Updates", answer_number(vm, "updates"));
+	writer_number(writer, "updates_failed", "of these, failed",
+		      answer_number(vm, "updates_failed"));
+	writer_number(writer, "pages", "Pages", answer_number(vm, "pages"));
+	writer_number(writer, "batches", "Batches", n_batches);
+	writer_number(writer, "calls", "Calls to KVM", n_calls);
+	vm_write_calls_saved(writer, vm);
+	writer_ratio(writer, "pages_per_call", "Pages per call",
+		     ratio(answer_number(vm, "call_pages"), n_calls));
+	writer_duration(writer, "batch_mean_us", "Batch, mean",
+			(uint64_t)ratio(answer_number(vm, "batch_us_total"), n_batches));
+	writer_duration(writer, "batch_max_us", "Batch, longest", answer_number(vm, "batch_us_max"));
+}
+
+/* What there is only room for when it is about one VM. */
+static void write_more_statistics(struct writer *writer, struct json_object *vm)
+{
+	writer_ratio(writer, "updates_per_batch", "Updates per batch",
+		     ratio(answer_number(vm, "updates"), answer_number(vm, "batches")));
+	writer_number(writer, "calls_unmerged", "Calls, unmerged",
+		      answer_number(vm, "calls_unmerged"));
+	writer_number(writer, "refusals", "Refused by KVM", answer_number(vm, "refusals"));
+	writer_number(writer, "retries", "Tried again", answer_number(vm, "retries"));
+	writer_number(writer, "queue", "Waiting updates", answer_number(vm, "queue"));
+	writer_number(writer, "unknown_pages", "Unknown pages", answer_number(vm, "unknown_pages"));
+	writer_duration(writer, "uptime_us", "Registered for", answer_number(vm, "uptime_us"));
+}
+
+enum ctl_exit command_stats(const struct command_input *input)
+{
+	struct json_object *params = NULL, *statistics = NULL, *vms;
+	struct writer *writer = input->writer;
+	enum ctl_exit exit_code;
+	size_t n;
+
+	if (input->arguments[0]) {
+		params = terminal_there(json_object_new_object());
+		json_object_object_add(params, "vm", json_object_new_string(input->arguments[0]));
+	}
+	exit_code = rpc_call(input->rpc, "stats.get", params, &statistics);
+	if (exit_code != CTL_OK)
+		return exit_code;
+	vms = answer_array(statistics, "vms", &n);
+	writer_begin_object(writer, NULL, NULL);
+	if (input->arguments[0]) {
+		write_statistics(writer, json_object_array_get_idx(vms, 0));
+		write_more_statistics(writer, json_object_array_get_idx(vms, 0));
+	} else {
+		if (!n)
+			writer_say(writer, "No VM is registered.");
+		writer_begin_table(writer, "vms", NULL, statistics_columns,
+				   COUNT(statistics_columns));
+		for (size_t i = 0; i < n; i++) {
+			writer_begin_row(writer);
+			write_statistics(writer, json_object_array_get_idx(vms, i));
+		}
+		writer_end_table(writer);
+	}
+	writer_end_object(writer);
+	json_object_put(statistics);
+	return CTL_OK;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Parts of a VM's description that more than one command shows.
+ */
+#ifndef KVMATTRCTL_VM_H
+#define KVMATTRCTL_VM_H
+
+#include "client/kvmattrctl-writer.h"
+
+#include <json-c/json_types.h>
+
+/* "idle", or "degraded" where it is; of a VM as vm.list or vm.get has it. */
+void vm_write_state(struct writer *writer, struct json_object *vm);
+/* Of a VM as stats.get has it; below 0 where retries took more calls than merging saved. */
+void vm_write_calls_saved(struct writer *writer, struct json_object *statistics);
+
+#endif

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/integration/harness.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WRAPPER            "KVMATTR_TEST_WRAPPER"
+#define MAX_WORDS          32
+#define START_TIMEOUT_MS   10000
+#define STOP_TIMEOUT_MS    10000
+#define WRAPPED_PATIENCE   15
+#define SANITIZED_PATIENCE 3
+
+#if defined(__SANITIZE_ADDRESS__)
+#define IS_SANITIZED true
+#elif defined(__has_feature)
+#define IS_SANITIZED __has_feature(address_sanitizer)
+#else
+#define IS_SANITIZED false
+#endif
+
+/* ---- Running ------------------------------------------------------------------------------- */
+
+unsigned int harness_patience(void)
+{
+	const char *wrapper = getenv(WRAPPER);
+
+	if (wrapper && *wrapper)
+		return WRAPPED_PATIENCE;
+	return IS_SANITIZED ? SANITIZED_PATIENCE : 1;
+}
+
+TCase *harness_make_case(const char *name, unsigned int timeout_s)
+{
+	TCase *tests = tcase_create(name);
+
+	tcase_set_timeout(tests, timeout_s * harness_patience());
+	return tests;
+}
+
+int harness_run(const char *name, TCase *const *cases)
+{
+	Suite *suite = suite_create(name);
+	SRunner *runner = srunner_create(suite);
+	int n_failed;
+
+	for (; *cases; cases++)
+		suite_add_tcase(suite, *cases);
+	srunner_set_fork_status(runner, CK_FORK); /* a test's end is its process's */
+	srunner_set_tap(runner, "-");
+	srunner_run_all(runner, CK_SILENT);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+const char *harness_program(const char *variable, const char *otherwise)
+{
+	const char *path = getenv(variable);
+
+	return path && *path ? path : otherwise;
+}
+
+uint64_t harness_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void harness_pause(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+void harness_die_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* ---- The guardian -------------------------------------------------------------------------- */
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+	(void)status;
+	(void)where;
+	if (type == FTW_DP)
+		(void)rmdir(path);
+	else
+		(void)unlink(path);
+	return 0;
+}
+
+static void show_log(const struct kvmattrd *daemon)
+{
+	FILE *log = fopen(daemon->log_path, "re");
+	char line[1024];
+
+	if (!log)
+		return;
+	fprintf(stderr, "The daemon's log, of a test that failed:\n");
+	while (fgets(line, sizeof(line), log))
+		fprintf(stderr, "| %s", line);
+	fclose(log);
+}
+
+/* Out of the test's process group, which Check kills. */
+static void guard(const struct kvmattrd *daemon, int end)
+{
+	char verdict;
+
+	setsid();
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	dup2(end, STDOUT_FILENO); /* whoever reads the results is not to wait for us */
+	close_range(STDERR_FILENO + 1, ~0u, 0);
+	if (read(STDOUT_FILENO, &verdict, 1) != 1)
+		show_log(daemon);
+	nftw(daemon->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	_exit(EXIT_SUCCESS);
+}
+
+struct kvmattrd *kvmattrd_prepare(void)
+{
+	struct kvmattrd *d = calloc(1, sizeof(*d));
+	int ends[2];
+
+	ck_assert_ptr_nonnull(d);
+	harness_die_with_parent(); /* should the runner be killed */
+	snprintf(d->directory, sizeof(d->directory), "/tmp/kvmattr-test-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(d->directory));
+	snprintf(d->runtime_dir, sizeof(d->runtime_dir), "%s/run", d->directory);
+	snprintf(d->state_dir, sizeof(d->state_dir), "%s/state", d->directory);
+	snprintf(d->agent_socket, sizeof(d->agent_socket), "%s/agent.sock", d->runtime_dir);
+	snprintf(d->control_socket, sizeof(d->control_socket), "%s/control.sock", d->runtime_dir);
+	snprintf(d->log_path, sizeof(d->log_path), "%s/log", d->directory);
+	d->pid = -1;
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	d->guardian_pid = fork();
+	ck_assert_int_ge(d->guardian_pid, 0);
+	if (!d->guardian_pid)
+		guard(d, ends[0]);
+	close(ends[0]);
+	d->guardian = ends[1];
+	return d;
+}
+
+void kvmattrd_discard(struct kvmattrd *d)
+{
+	ck_assert_int_lt(d->pid, 0);
+	ck_assert_int_eq(write(d->guardian, "k", 1), 1);
+	close(d->guardian);
+	ck_assert_int_eq(waitpid(d->guardian_pid, NULL, 0), d->guardian_pid);
+	ck_assert_int_eq(access(d->directory, F_OK), -1);
+	free(d);
+}
+
+/* ---- The daemon ---------------------------------------------------------------------------- */
+
+static void write_configuration(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "we");
+
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_ge(fputs(text, file), 0);
+	ck_assert_int_eq(fclose(file), 0);
+}
+
+__attribute__((noreturn)) static void become_daemon(const struct kvmattrd *d, const char *config)
+{
+	const char *argv[MAX_WORDS + 16] = { NULL };
+	char *wrapper = getenv(WRAPPER);
+	int n = 0, log = open(d->log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	int null = open("/dev/null", O_RDONLY);
+
+	harness_die_with_parent();
+	dup2(null, STDIN_FILENO);
+	dup2(log, STDOUT_FILENO);
+	dup2(log, STDERR_FILENO);
+	close_range(STDERR_FILENO + 1, ~0u, 0);
+	/* The test's environment is the developer's; none of it is for this daemon. */
+	unsetenv("NOTIFY_SOCKET");
+	unsetenv("JOURNAL_STREAM");
+	for (char *word = wrapper ? strtok(wrapper, " ") : NULL; word && n < MAX_WORDS;
+	     word = strtok(NULL, " "))
+		argv[n++] = word;
+	argv[n++] = KVMATTRD_PROGRAM;
+	argv[n++] = "--foreground";
+	argv[n++] = "--allow-simulated";
+	argv[n++] = "--log-level=debug";
+	argv[n++] = "--runtime-dir";
+	argv[n++] = d->runtime_dir;
+	argv[n++] = "--state-dir";
+	argv[n++] = d->state_dir;
+	if (config) {
+		argv[n++] = "--config";
+		argv[n++] = config;
+	}
+	execvp(argv[0], (char **)argv);
+	fprintf(stderr, "cannot start %s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+static bool takes_connections(const char *path, int type)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	bool takes;
+
+	ck_assert_int_ge(fd, 0);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	takes = !connect(fd, (struct sockaddr *)&address, sizeof(address));
+	close(fd);
+	return takes;
+}
+
+static bool has_ended(pid_t pid)
+{
+	siginfo_t ended = { 0 };
+
+	return !waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) && ended.si_pid;
+}
+
+void kvmattrd_launch(struct kvmattrd *d, const char *configuration)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/kvmattrd.conf", d->directory);
+	if (configuration)
+		write_configuration(path, configuration);
+	d->pid = fork();
+	ck_assert_int_ge(d->pid, 0);
+	if (!d->pid)
+		become_daemon(d, configuration ? path : NULL);
+	/* It opens the agent socket first. */
+	EVENTUALLY(START_TIMEOUT_MS,
+		   has_ended(d->pid) || takes_connections(d->control_socket, SOCK_STREAM));
+	ck_assert_msg(!has_ended(d->pid), "the daemon ended instead of serving");
+}
+
+struct kvmattrd *kvmattrd_start(const char *configuration)
+{
+	struct kvmattrd *d = kvmattrd_prepare();
+
+	kvmattrd_launch(d, configuration);
+	return d;
+}
+
+void kvmattrd_stop(struct kvmattrd *d)
+{
+	int status = 0;
+
+	ck_assert_msg(!has_ended(d->pid), "the daemon has ended by itself");
+	ck_assert_int_eq(kill(d->pid, SIGTERM), 0);
+	EVENTUALLY(STOP_TIMEOUT_MS, has_ended(d->pid));
+	ck_assert_int_eq(waitpid(d->pid, &status, 0), d->pid);
+	d->pid = -1;
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+		      "the daemon ended with %s %d instead of 0",
+		      WIFSIGNALED(status) ? "signal" : "status",
+		      WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	ck_assert_int_eq(access(d->agent_socket, F_OK), -1);
+	ck_assert_int_eq(access(d->control_socket, F_OK), -1);
+	kvmattrd_discard(d);
+}
+
+unsigned int kvmattrd_count_fds(const struct kvmattrd *d)
+{
+	char path[32];
+	unsigned int n = 0;
+	const struct dirent *entry;
+	DIR *directory;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", d->pid);
+	directory = opendir(path);
+	ck_assert_ptr_nonnull(directory);
+	while ((entry = readdir(directory)))
+		n += entry->d_name[0] != '.';
+	closedir(directory);
+	return n;
+}
+
+char *kvmattrd_read_log(const struct kvmattrd *d)
+{
+	FILE *log = fopen(d->log_path, "re");
+	char *text = NULL;
+	size_t size = 0;
+
+	ck_assert_ptr_nonnull(log);
+	if (getdelim(&text, &size, '\0', log) < 0) {
+		free(text);
+		text = strdup("");
+	}
+	fclose(log);
+	ck_assert_ptr_nonnull(text);
+	return text;
+}
+
+bool kvmattrd_has_logged(const struct kvmattrd *d, const char *part)
+{
+	char *text = kvmattrd_read_log(d);
+	bool has = strstr(text, part);
+
+	free(text);
+	return has;
+}
