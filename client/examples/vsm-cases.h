@@ -10,7 +10,7 @@
 /* A VM on which KVM holds no attributes is refused, and the refusal says what is missing. */
 void cases_refuse_ordinary_vm(const char *agent_socket, const char *name,
 			      const struct guest *guest);
-/* A VM that is pinned to another dialect than the kernel's is refused.  abi: the kernel's, or -1. */
+/* A VM that is pinned to another dialect than the kernel's (abi; -1: not known) is refused. */
 void cases_refuse_wrong_pin(const char *agent_socket, const char *name, const struct guest *guest,
 			    int abi);
 /*

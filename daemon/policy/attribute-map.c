@@ -294,9 +294,18 @@ uint8_t attribute_map_get(const struct attribute_map *map, uint64_t gfn)
 	return entry_leaf(entry)->page[gfn % ATTRIBUTE_MAP_LEAF_PAGES];
 }
 
+/* Where entries change.  Apart from attribute_map_set(), which needs no stack without it. */
+static __attribute__((noinline)) uint8_t set_page_in_entries(struct attribute_map *map,
+							     uint64_t gfn, uint8_t value,
+							     uint8_t old)
+{
+	attribute_map_set_range(map, gfn, 1, value);
+	return old;
+}
+
 /*
  * Where pages are set at random, their bytes come from memory, and a branch on what they hold
- * would be guessed wrong often and undone late: here one alone depends on them, and seldom taken.
+ * would be guessed wrong often and undone late: here only one depends on them, seldom taken.
  */
 uint8_t attribute_map_set(struct attribute_map *map, uint64_t gfn, uint8_t value)
 {
@@ -309,9 +318,7 @@ uint8_t attribute_map_set(struct attribute_map *map, uint64_t gfn, uint8_t value
 
 	if (entry_is_uniform(entry)) {
 		old = entry_value(entry);
-		if (old != value)
-			attribute_map_set_range(map, gfn, 1, value);
-		return old;
+		return old == value ? old : set_page_in_entries(map, gfn, value, old);
 	}
 	page = entry_leaf(entry)->page;
 	memcpy(&around, page + (place & ~7u), sizeof(around));
@@ -320,7 +327,7 @@ uint8_t attribute_map_set(struct attribute_map *map, uint64_t gfn, uint8_t value
 	/* Where it and its neighbours are equal now, setting it once more folds what is uniform. */
 	around ^= (uint64_t)(old ^ value) << 8 * (place & 7);
 	if (around == value * UINT64_C(0x0101010101010101) && old != value)
-		attribute_map_set_range(map, gfn, 1, value);
+		return set_page_in_entries(map, gfn, value, old);
 	return old;
 }
 

@@ -75,6 +75,12 @@ static void translate_all(struct dialect *dialect)
 		    !(dialect->bits[a] & ~dialect->supported))
 			dialect->expressible |= UINT32_C(1) << a;
 	}
+	/*
+	 * Private memory whose layers are reset has to be all allowed again; where some bits of v10
+	 * are missing, so that this cannot be said, there is no private memory.
+	 */
+	if (!dialect_can_express(dialect, KVMATTR_RWX | KVMATTR_PRIVATE))
+		dialect->expressible &= (UINT32_C(1) << KVMATTR_PRIVATE) - 1;
 }
 
 static void explain_what_is_missing(const struct wire_probe_result *probe, char *text, size_t size)

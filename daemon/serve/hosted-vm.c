@@ -24,7 +24,11 @@ static void vm_timed_out(evutil_socket_t unused, short events, void *argument)
 
 	(void)unused;
 	(void)events;
-	vm_timer(hosted->vm);
+	if (hosted->vm)
+		vm_timer(hosted->vm);
+	else
+		hosted_vm_doom(hosted, KVMATTR_EXECUTOR_STUCK,
+			       "the VMM's executor did not answer the probe in time");
 }
 
 static void do_execute(void *context, const struct plan *plan, size_t first)
@@ -218,6 +222,7 @@ static void vmm_probed(void *context, const struct wire_probe_result *results)
 
 	if (hosted->is_doomed)
 		return;
+	do_set_timer(hosted, 0);
 	if (decide_dialects(hosted, results, views, &status, text, sizeof(text)))
 		start_vm(hosted, views);
 	else
@@ -272,6 +277,7 @@ static void start(struct hosted_vm *hosted, int vmm_executor_socket)
 	hosted->executor_place = WIRE_EXECUTOR_VMM;
 	hosted->executor = executor_link_new(hosted->daemon->base, vmm_executor_socket,
 					     hosted->n_views, &executor_ops, hosted);
+	do_set_timer(hosted, hosted->daemon->limits.vm.executor_deadline_ms);
 	executor_link_probe(hosted->executor);
 }
 
