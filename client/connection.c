@@ -165,6 +165,33 @@ static int take_reply(struct kvmattr *c, const struct wire_header *header,
 	return 0;
 }
 
+/*
+ * Receives one message.  0: nothing will come any more; -EBADMSG: an empty message came.
+ *
+ * A peer that closes with our messages unread is told of as a reset, once, before what it said.
+ * And when the last message and the end come just after the queue was found empty, the end is
+ * told first (unix_dgram_recvmsg() in net/unix/af_unix.c): only the second time is it the end.
+ */
+static ssize_t receive(struct kvmattr *c, struct seqpacket_fds *fds, int flags)
+{
+	bool is_end = false;
+
+	for (;;) {
+		ssize_t n =
+			seqpacket_receive(c->socket, c->received, sizeof(c->received), fds, flags);
+
+		if (n == -ECONNRESET)
+			continue;
+		if (n == -EAGAIN && is_end)
+			return -EBADMSG;
+		if (n || is_end)
+			return n;
+		seqpacket_fds_close(fds);
+		is_end = true;
+		flags |= MSG_DONTWAIT;
+	}
+}
+
 int connection_take(struct kvmattr *c, int flags)
 {
 	__attribute__((cleanup(seqpacket_fds_close))) struct seqpacket_fds fds;
@@ -175,15 +202,12 @@ int connection_take(struct kvmattr *c, int flags)
 	fds.n = 0;
 	if (c->broken)
 		return c->broken;
-	do /* a peer that closed with our messages unread is told once; its last words follow */
-		n = seqpacket_receive(c->socket, c->received, sizeof(c->received), &fds, flags);
-	while (n == -ECONNRESET);
-
+	n = receive(c, &fds, flags);
 	if (n == -EAGAIN)
 		return -EAGAIN;
 	if (n == 0)
 		return connection_lost(c);
-	if (n == -EMSGSIZE)
+	if (n == -EMSGSIZE || n == -EBADMSG)
 		return connection_break_protocol(c, 0, "the size");
 	if (n < 0)
 		return connection_break(c, (int)n, KVMATTR_NO_VM,

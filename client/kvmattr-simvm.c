@@ -128,9 +128,28 @@ static bool register_vm(struct simvm *simvm)
 			.pin = options->pin,
 		};
 	r = kvmattr_register(simvm->owner, &vm, NULL);
-	if (r != 0)
-		return fail(simvm, "kvmattrd does not register it", simvm->owner, r);
-	r = kvmattr_start_executor(simvm->owner);
+	return r == 0 || fail(simvm, "kvmattrd does not register it", simvm->owner, r);
+}
+
+/* From here on they end what is going on, in order.  Until now they end the process: nothing is
+ * registered yet, and a dead executor sits in the main thread. */
+static bool take_signals(struct simvm *simvm)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	simvm->signals = signalfd(-1, &signals, SFD_CLOEXEC);
+	return simvm->signals >= 0 || fail_here(simvm, "cannot receive signals", errno);
+}
+
+/* Its thread inherits that signals are not for it. */
+static bool start_executor(struct simvm *simvm)
+{
+	int r = kvmattr_start_executor(simvm->owner);
+
 	return r == 0 || fail(simvm, "cannot start the executor", simvm->owner, r);
 }
 
@@ -325,22 +344,13 @@ static bool stay(const struct simvm *simvm)
 
 static bool run(struct simvm *simvm)
 {
-	sigset_t signals;
 	bool is_well;
 
 	if (simvm->options->has_trace && !make_trace(simvm))
 		return false;
 	if (!make_kernel(simvm) || !connect_owner(simvm))
 		return false;
-	/* Before the executor's thread starts, which inherits it: they are for the main thread. */
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	simvm->signals = signalfd(-1, &signals, SFD_CLOEXEC);
-	if (simvm->signals < 0)
-		return fail_here(simvm, "cannot receive signals", errno);
-	if (!register_vm(simvm))
+	if (!register_vm(simvm) || !take_signals(simvm) || !start_executor(simvm))
 		return false;
 	if (simvm->options->has_trace && !play_trace(simvm))
 		return false;

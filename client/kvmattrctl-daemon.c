@@ -13,11 +13,11 @@
 
 static const struct writer_column status_columns[] = {
 	{ "name", "VM", false },
-	{ "state", "STATE", false },
+	VM_STATE_COLUMNS,
 	{ "ram_bytes", "RAM", true },
 	{ "views", "VTLS", false },
 	{ "layers", "LAYERS", false },
-	{ "sessions", "SESSIONS", true },
+	{ "sessions", NULL, true },
 	{ "updates", "UPDATES", true },
 	{ "pages", "PAGES", true },
 	{ "calls", "CALLS", true },
@@ -48,7 +48,7 @@ static void write_vms(struct writer *writer, struct json_object *list,
 	if (!n)
 		writer_say(writer, "\nNo VM is registered.  A VMM registers its VM with libkvmattr; "
 				   "kvmattr-simvm is one to try it with.");
-	writer_begin_table(writer, "vms", n ? "" : NULL, status_columns,
+	writer_begin_table(writer, "vms", n ? "VMs" : NULL, status_columns,
 			   sizeof(status_columns) / sizeof(status_columns[0]));
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *vm = json_object_array_get_idx(vms, i);
@@ -93,7 +93,7 @@ enum ctl_exit command_status(const struct command_input *input)
 		   answer_number(counters, "vms"), answer_number(counters, "sessions"),
 		   answer_boolean(daemon, "allow_simulated") ? "; simulated VMs are allowed" : "");
 	writer_text(writer, "version", NULL, answer_text(daemon, "version"));
-	writer_number(writer, "pid", NULL, answer_number(daemon, "pid"));
+	writer_id(writer, "pid", NULL, answer_number(daemon, "pid"));
 	writer_duration(writer, "uptime_us", NULL, answer_number(daemon, "uptime_us"));
 	writer_boolean(writer, "allow_simulated", NULL, answer_boolean(daemon, "allow_simulated"));
 	write_vms(writer, list, statistics);

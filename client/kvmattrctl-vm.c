@@ -17,31 +17,30 @@
 void vm_write_state(struct writer *writer, struct json_object *vm)
 {
 	const char *state = answer_text(vm, "state");
-	bool is_degraded = answer_boolean(vm, "degraded");
-	char text[96];
+	bool is_degraded = answer_boolean(vm, "degraded"), is_stuck = !strcmp(state, "stuck");
 
-	snprintf(text, sizeof(text), "%s%.40s", is_degraded ? "degraded, " : "", state);
-	writer_text_toned(writer, "state", "State", text,
-			  is_degraded || !strcmp(state, "stuck") ? WRITER_BAD : WRITER_GOOD);
+	writer_text(writer, "state", NULL, state);
+	writer_boolean(writer, "degraded", NULL, is_degraded);
+	writer_text_toned(writer, NULL, "State", is_degraded && !is_stuck ? "degraded" : state,
+			  is_degraded || is_stuck ? WRITER_BAD : WRITER_GOOD);
 }
 
 void vm_write_calls_saved(struct writer *writer, struct json_object *statistics)
 {
-	int64_t saved = answer_integer(statistics, "calls_saved");
-
-	writer_number(writer, "calls_saved", "Calls saved", saved < 0 ? 0 : (uint64_t)saved);
+	writer_integer(writer, "calls_saved", "Calls saved",
+		       answer_integer(statistics, "calls_saved"));
 }
 
 static const struct writer_column list_columns[] = {
 	{ "name", "VM", false },
-	{ "state", "STATE", false },
+	VM_STATE_COLUMNS,
 	{ "ram_bytes", "RAM", true },
-	{ "private_bytes", "PRIVATE", true },
+	{ "private_bytes", NULL, true },
 	{ "views", "VTLS", false },
 	{ "layers", "LAYERS", false },
 	{ "sessions", "SESSIONS", true },
 	{ "commit", "COMMIT", true },
-	{ "queue", "QUEUE", true },
+	{ "queue", NULL, true },
 	{ "executor", "EXECUTOR", false },
 	{ "simulated", "SIMULATED", false },
 	{ "unknown_pages", NULL, true },
@@ -182,23 +181,23 @@ static void write_sessions(struct writer *writer, struct json_object *vm)
 	size_t n;
 	struct json_object *sessions = answer_array(vm, "sessions", &n);
 
-	writer_begin_table(writer, "session_list", "Sessions", session_columns,
+	writer_begin_table(writer, "sessions", "Sessions", session_columns,
 			   COUNT(session_columns));
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *session = json_object_array_get_idx(sessions, i);
 
 		writer_begin_row(writer);
-		writer_number(writer, NULL, NULL, answer_number(session, "id"));
+		writer_id(writer, NULL, NULL, answer_number(session, "id"));
 		writer_text(writer, NULL, NULL, answer_text(session, "role"));
 		if (answer_is_null(session, "vtl"))
 			writer_nothing(writer, NULL, NULL);
 		else
 			writer_number(writer, NULL, NULL, answer_number(session, "vtl"));
 		writer_text(writer, NULL, NULL, answer_text(session, "peer"));
-		writer_number(writer, NULL, NULL, answer_number(session, "pid"));
-		writer_number(writer, NULL, NULL, answer_number(session, "uid"));
+		writer_id(writer, NULL, NULL, answer_number(session, "pid"));
+		writer_id(writer, NULL, NULL, answer_number(session, "uid"));
 		writer_number(writer, NULL, NULL, answer_number(session, "in_flight"));
-		writer_number(writer, NULL, NULL, answer_number(session, "last_seqno"));
+		writer_id(writer, NULL, NULL, answer_number(session, "last_seqno"));
 		writer_boolean(writer, NULL, NULL, answer_boolean(session, "connected"));
 	}
 	writer_end_table(writer);
@@ -235,10 +234,12 @@ enum ctl_exit command_vm_get(const struct command_input *input)
 	writer_bytes(writer, "ram_bytes", "RAM", answer_number(vm, "ram_pages") << 12);
 	writer_bytes(writer, "private_bytes", "of this, private",
 		     answer_number(vm, "private_pages") << 12);
-	writer_text(writer, "executor", "Calls are made by",
+	writer_text(writer, "executor", NULL, answer_text(vm, "executor"));
+	writer_text(writer, NULL, "Calls are made by",
 		    !strcmp(answer_text(vm, "executor"), "daemon") ? "the daemon" : "the VMM");
 	writer_boolean(writer, "simulated", "Simulated", answer_boolean(vm, "simulated"));
-	writer_text(writer, "registered", "Registered",
+	writer_number(writer, "registered_us", NULL, answer_number(vm, "registered_us"));
+	writer_text(writer, NULL, "Registered",
 		    format_time(registered, sizeof(registered),
 				answer_number(vm, "registered_us")));
 	writer_bytes(writer, "memory_bytes", "Daemon's memory", answer_number(vm, "memory_bytes"));
@@ -318,6 +319,10 @@ enum ctl_exit command_stats(const struct command_input *input)
 	if (exit_code != CTL_OK)
 		return exit_code;
 	vms = answer_array(statistics, "vms", &n);
+	if (input->arguments[0] && n != 1) {
+		json_object_put(statistics);
+		return rpc_nonsense(input->rpc, "it is not about one VM");
+	}
 	writer_begin_object(writer, NULL, NULL);
 	if (input->arguments[0]) {
 		write_statistics(writer, json_object_array_get_idx(vms, 0));

@@ -9,7 +9,11 @@
 
 #include <json-c/json_types.h>
 
-/* "idle", or "degraded" where it is; of a VM as vm.list or vm.get has it. */
+/* The columns that vm_write_state() fills in a table. */
+#define VM_STATE_COLUMNS                                                                        \
+	{ "state", NULL, false }, { "degraded", NULL, false }, { NULL, "STATE", false }
+
+/* Of a VM as vm.list or vm.get has it; for people: "idle", "degraded", "stuck" and the like. */
 void vm_write_state(struct writer *writer, struct json_object *vm);
 /* Of a VM as stats.get has it; below 0 where retries took more calls than merging saved. */
 void vm_write_calls_saved(struct writer *writer, struct json_object *statistics);

@@ -110,13 +110,17 @@ static struct json_object *new_value(const struct writer_value *value)
 	case WRITER_BOOLEAN:
 		return terminal_there(json_object_new_boolean(value->number != 0));
 	case WRITER_NUMBER:
+	case WRITER_ID:
 	case WRITER_BYTES:
 	case WRITER_DURATION:
 		return terminal_there(json_object_new_uint64(value->number));
+	case WRITER_INTEGER:
+		return terminal_there(json_object_new_int64((int64_t)value->number));
 	case WRITER_ADDRESS:
 		snprintf(address, sizeof(address), "0x%" PRIx64, value->number);
 		return terminal_there(json_object_new_string(address));
 	case WRITER_RATIO:
+	case WRITER_SHARE:
 		return terminal_there(json_object_new_double(value->ratio));
 	case WRITER_VTLS:
 		return new_vtls(value->number);
@@ -131,9 +135,10 @@ static void write_value(struct writer *writer, const char *key, const char *labe
 
 	(void)label;
 	if (json->columns)
-		add(json->row, json->columns[json->column++].key, new_value(value));
-	else
-		add(json->open[json->depth - 1], key, new_value(value));
+		key = json->columns[json->column++].key;
+	if (key)
+		add(json->columns ? json->row : json->open[json->depth - 1], key,
+		    new_value(value));
 }
 
 static void say(struct writer *writer, const char *line)

@@ -132,6 +132,15 @@ static char *format_value(const struct writer_value *value)
 		return terminal_safe(value->number ? "yes" : "no");
 	case WRITER_NUMBER:
 		return terminal_safe(terminal_number(buffer, value->number));
+	case WRITER_INTEGER:
+		if ((int64_t)value->number >= 0)
+			return terminal_safe(terminal_number(buffer, value->number));
+		buffer[0] = '-';
+		terminal_number(buffer + 1, 0 - value->number);
+		return terminal_safe(buffer);
+	case WRITER_ID:
+		snprintf(buffer, sizeof(buffer), "%" PRIu64, value->number);
+		return terminal_safe(buffer);
 	case WRITER_BYTES:
 		return terminal_safe(terminal_size(buffer, value->number));
 	case WRITER_ADDRESS:
@@ -141,6 +150,9 @@ static char *format_value(const struct writer_value *value)
 		return terminal_safe(terminal_duration(buffer, value->number));
 	case WRITER_RATIO:
 		snprintf(buffer, sizeof(buffer), "%.2f", value->ratio);
+		return terminal_safe(buffer);
+	case WRITER_SHARE:
+		snprintf(buffer, sizeof(buffer), "%.2f %%", 100 * value->ratio);
 		return terminal_safe(buffer);
 	case WRITER_VTLS:
 		for (int vtl = 0; vtl < 16; vtl++)
@@ -152,25 +164,12 @@ static char *format_value(const struct writer_value *value)
 	abort();
 }
 
-/* Colours by the names and by the sequences of libsmartcols; NULL: as it is. */
-static const char *tone_name(enum writer_tone tone)
-{
-	static const char *const names[] = {
-		[WRITER_GOOD] = "green",
-		[WRITER_WARNING] = "yellow",
-		[WRITER_BAD] = "red",
-		[WRITER_DIM] = "darkgray",
-	};
-
-	return names[tone];
-}
-
 static const char *tone_sequence(enum writer_tone tone)
 {
 	static const char *const sequences[] = {
-		[WRITER_PLAIN] = "",         [WRITER_GOOD] = "\033[32m",
+		[WRITER_PLAIN] = "",           [WRITER_GOOD] = "\033[32m",
 		[WRITER_WARNING] = "\033[33m", [WRITER_BAD] = "\033[31m",
-		[WRITER_DIM] = "\033[90m",
+		[WRITER_COOL] = "\033[36m",    [WRITER_DIM] = "\033[90m",
 	};
 
 	return terminal_has_color() ? sequences[tone] : "";
@@ -185,7 +184,8 @@ static void write_cell(struct text_writer *text, const struct writer_value *valu
 	cell = terminal_there(scols_line_get_cell(text->row, text->shown++));
 	if (scols_cell_set_data(cell, safe) < 0)
 		terminal_there(NULL);
-	if (value->tone != WRITER_PLAIN && scols_cell_set_color(cell, tone_name(value->tone)) < 0)
+	if (*tone_sequence(value->tone) &&
+	    scols_cell_set_color(cell, tone_sequence(value->tone)) < 0)
 		terminal_there(NULL);
 }
 

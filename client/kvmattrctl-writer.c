@@ -77,14 +77,34 @@ void writer_text_toned(struct writer *writer, const char *key, const char *label
 
 void writer_boolean(struct writer *writer, const char *key, const char *label, bool boolean)
 {
-	writer->form->value(writer, key, label,
-			    &(struct writer_value){ .kind = WRITER_BOOLEAN, .number = boolean });
+	writer_boolean_toned(writer, key, label, boolean, WRITER_PLAIN);
+}
+
+void writer_boolean_toned(struct writer *writer, const char *key, const char *label, bool boolean,
+			  enum writer_tone tone)
+{
+	writer->form->value(
+		writer, key, label,
+		&(struct writer_value){ .kind = WRITER_BOOLEAN, .tone = tone, .number = boolean });
 }
 
 void writer_number(struct writer *writer, const char *key, const char *label, uint64_t number)
 {
 	writer->form->value(writer, key, label,
 			    &(struct writer_value){ .kind = WRITER_NUMBER, .number = number });
+}
+
+void writer_integer(struct writer *writer, const char *key, const char *label, int64_t number)
+{
+	writer->form->value(
+		writer, key, label,
+		&(struct writer_value){ .kind = WRITER_INTEGER, .number = (uint64_t)number });
+}
+
+void writer_id(struct writer *writer, const char *key, const char *label, uint64_t id)
+{
+	writer->form->value(writer, key, label,
+			    &(struct writer_value){ .kind = WRITER_ID, .number = id });
 }
 
 void writer_bytes(struct writer *writer, const char *key, const char *label, uint64_t bytes)
@@ -109,6 +129,12 @@ void writer_ratio(struct writer *writer, const char *key, const char *label, dou
 {
 	writer->form->value(writer, key, label,
 			    &(struct writer_value){ .kind = WRITER_RATIO, .ratio = ratio });
+}
+
+void writer_share(struct writer *writer, const char *key, const char *label, double share)
+{
+	writer->form->value(writer, key, label,
+			    &(struct writer_value){ .kind = WRITER_SHARE, .ratio = share });
 }
 
 void writer_vtls(struct writer *writer, const char *key, const char *label, uint32_t vtls)

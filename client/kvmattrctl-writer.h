@@ -19,15 +19,25 @@ enum writer_kind {
 	WRITER_TEXT,     /* of the daemon's or the program's own: made safe where it is shown */
 	WRITER_BOOLEAN,  /* "yes" or "no", true or false */
 	WRITER_NUMBER,   /* "16,384", 16384 */
+	WRITER_INTEGER,  /* the same, and below 0 */
+	WRITER_ID,       /* "16384", 16384: of a process, a user */
 	WRITER_BYTES,    /* "64 MiB", 67108864 */
 	WRITER_ADDRESS,  /* "0x1f000" in both: JSON numbers stop at 2^53 */
 	WRITER_DURATION, /* of microseconds: "3.2 ms", 3200 */
 	WRITER_RATIO,    /* "12.50", 12.5 */
+	WRITER_SHARE,    /* "12.50 %", 0.125 */
 	WRITER_VTLS,     /* a set: "1 2", [1, 2] */
 };
 
 /* How a value strikes the eye, where there is colour. */
-enum writer_tone { WRITER_PLAIN, WRITER_GOOD, WRITER_WARNING, WRITER_BAD, WRITER_DIM };
+enum writer_tone {
+	WRITER_PLAIN,
+	WRITER_GOOD,
+	WRITER_WARNING,
+	WRITER_BAD,
+	WRITER_COOL,
+	WRITER_DIM,
+};
 
 struct writer_value {
 	enum writer_kind kind;
@@ -38,8 +48,8 @@ struct writer_value {
 };
 
 struct writer_column {
-	const char *key;   /* in JSON */
-	const char *title; /* for people; NULL: they are not shown it */
+	const char *key;   /* in JSON; NULL: it is for people alone */
+	const char *title; /* for people; NULL: it is for programs alone */
 	bool is_number;    /* to the right */
 };
 
@@ -54,7 +64,7 @@ struct writer_form {
 			    const struct writer_column *columns, size_t n_columns);
 	void (*begin_row)(struct writer *writer);
 	void (*end_table)(struct writer *writer);
-	/* Within a table, key and label are the column's. */
+	/* Within a table, key and label are the column's.  NULL as in struct writer_column. */
 	void (*value)(struct writer *writer, const char *key, const char *label,
 		      const struct writer_value *value);
 	/* A line as it is. */
@@ -88,11 +98,16 @@ void writer_text(struct writer *writer, const char *key, const char *label, cons
 void writer_text_toned(struct writer *writer, const char *key, const char *label, const char *text,
 		       enum writer_tone tone);
 void writer_boolean(struct writer *writer, const char *key, const char *label, bool boolean);
+void writer_boolean_toned(struct writer *writer, const char *key, const char *label, bool boolean,
+			  enum writer_tone tone);
 void writer_number(struct writer *writer, const char *key, const char *label, uint64_t number);
+void writer_integer(struct writer *writer, const char *key, const char *label, int64_t number);
+void writer_id(struct writer *writer, const char *key, const char *label, uint64_t id);
 void writer_bytes(struct writer *writer, const char *key, const char *label, uint64_t bytes);
 void writer_address(struct writer *writer, const char *key, const char *label, uint64_t address);
 void writer_duration(struct writer *writer, const char *key, const char *label, uint64_t us);
 void writer_ratio(struct writer *writer, const char *key, const char *label, double ratio);
+void writer_share(struct writer *writer, const char *key, const char *label, double share);
 void writer_vtls(struct writer *writer, const char *key, const char *label, uint32_t vtls);
 
 #endif

@@ -191,9 +191,8 @@ static error_t parse_for_command(int key, char *argument, struct argp_state *sta
 		break;
 	case ARGP_KEY_END:
 		if (line->n_arguments < line->command->n_least)
-			argp_error(state, "%s is missing",
-				   line->command->n_least == 1 ? line->command->arguments
-							       : "an argument");
+			argp_error(state, "something is missing; it takes: %s",
+				   line->command->arguments);
 		if (input->has_from && input->has_to && input->to <= input->from)
 			argp_error(state, "--to has to be above --from");
 		break;
@@ -245,7 +244,7 @@ static void parse_rest(struct command_line *line, int argc, char **argv, const c
 		.children = children,
 	};
 	size_t n = 0;
-	char *doc, *name;
+	char *doc = NULL, *name = NULL;
 
 	for (size_t i = 0; i < N_COMMAND_OPTIONS; i++)
 		if (command->options & command_options[i].of)
@@ -355,7 +354,7 @@ static char *make_main_doc(void)
 	fputs("\nEach has its own --help.\n\n"
 	      "Exit status:\n"
 	      "  0  done\n"
-	      "  1  the daemon refused it\n"
+	      "  1  the daemon refused it, or the output could not be written\n"
 	      "  2  the command line is wrong\n"
 	      "  3  the daemon cannot be reached, or does not answer in time\n",
 	      stream);

@@ -57,6 +57,7 @@ struct agent {
 	struct agent_record *record;
 	size_t next_sent;     /* lists looked through, of all agents */
 	size_t next_answered; /* answers come in the order of submission */
+	char gone[128];       /* "", or why there is no VM any more */
 };
 
 /* The agent's first list from place i on. */
@@ -102,6 +103,8 @@ static void note_answer(void *context, const struct kvmattr_answer *answer)
 	agent->agents->outcomes[list].status = answer->status;
 	if (answer->status != KVMATTR_OK)
 		keep_failure(agent, list, answer);
+	if (answer->status == KVMATTR_NO_VM)
+		snprintf(agent->gone, sizeof(agent->gone), "%s", answer->text);
 	add(&agent->record->pages, answer->n_in_force);
 	add(&agent->record->updates, 1);
 	if (answer->commit > atomic_load_explicit(&agent->record->commit, memory_order_relaxed))
@@ -209,9 +212,12 @@ static int run_agent(struct agent *agent, int socket, int report, int start)
 	r = send_lists(agent);
 	if (r != 0)
 		complain(agent, "its updates were not all answered", r);
+	else if (*agent->gone)
+		fprintf(stderr, "kvmattr-simvm: agent %u: its updates were in vain: %s\n",
+			agent->number, agent->gone);
 	atomic_store(&agent->record->end_ns, now_ns());
 	kvmattr_close(agent->connection);
-	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return r == 0 && !*agent->gone ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* ---- In the VMM's -------------------------------------------------------------------------- */

@@ -49,7 +49,7 @@ __attribute__((warn_unused_result)) int simvm_agents_start(const struct simvm_tr
 void simvm_agents_go(struct simvm_agents *agents);
 /* Polls as a hangup (POLLHUP) when all of them have ended. */
 int simvm_agents_fd(const struct simvm_agents *agents);
-/* Reaps them; returns how many ended before all their updates were answered. */
+/* Reaps them; returns how many ended because the daemon or the VM was gone. */
 unsigned int simvm_agents_wait(struct simvm_agents *agents);
 /* Kills those that have not ended. */
 void simvm_agents_free(struct simvm_agents *agents);

@@ -22,50 +22,64 @@ static const char *effective_text(int effective, char *text, size_t text_size)
 	return text;
 }
 
-/* Counts n_pages pages from gfn on whose account is other than it (effective attributes, or -1). */
-static void compare_pages(const uint8_t *pages, unsigned int view, uint64_t gfn, uint64_t n_pages,
-			  int effective, const char *account, uint64_t *n_differ)
-{
-	for (uint64_t end = gfn + n_pages; gfn < end; gfn++) {
-		uint8_t enforced = simvm_kernel_effective(pages[gfn]);
-		char here[32], there[32];
+/* One view, and what it is compared with. */
+struct account {
+	unsigned int vtl;
+	const uint8_t *pages;  /* the kernel's */
+	const uint8_t *oracle; /* effective attributes; NULL: all pages are as they were, open */
+	bool has_oracle;
+	struct simvm_comparison *c;
+};
 
-		if (enforced == effective)
-			continue;
-		if ((*n_differ)++ < MOST_TOLD)
-			fprintf(stderr,
-				"kvmattr-simvm: VTL %u, GPA 0x%" PRIx64
-				": KVM enforces %s, %s says %s\n",
-				view, gfn << KVMATTR_PAGE_SHIFT,
-				effective_text(enforced, here, sizeof(here)), account,
-				effective_text(effective, there, sizeof(there)));
+static void tell(const struct account *account, uint64_t gfn, const char *who, int effective)
+{
+	char here[32], there[32];
+
+	fprintf(stderr, "kvmattr-simvm: VTL %u, GPA 0x%" PRIx64 ": KVM enforces %s, %s says %s\n",
+		account->vtl, gfn << KVMATTR_PAGE_SHIFT,
+		effective_text(simvm_kernel_effective(account->pages[gfn]), here, sizeof(here)),
+		who, effective_text(effective, there, sizeof(there)));
+}
+
+/* Pages of which the daemon says that they are effective (attributes, or -1 for no RAM). */
+static void compare_pages(const struct account *account, uint64_t gfn, uint64_t n_pages,
+			  int effective)
+{
+	struct simvm_comparison *c = account->c;
+
+	for (uint64_t end = gfn + n_pages; gfn < end; gfn++) {
+		uint8_t enforced = simvm_kernel_effective(account->pages[gfn]);
+		uint8_t expected = account->oracle ? account->oracle[gfn] : KVMATTR_RWX;
+
+		if (enforced != effective && c->differ_from_daemon++ < MOST_TOLD)
+			tell(account, gfn, "the daemon", effective);
+		if (account->has_oracle && enforced != expected &&
+		    c->differ_from_oracle++ < MOST_TOLD)
+			tell(account, gfn, "the trace", expected);
 	}
 }
 
 /* One answer's runs, which cover pages from gfn to next; what lies between them is no RAM. */
-static int compare_runs(const uint8_t *pages, unsigned int view, uint64_t gfn, uint64_t next,
-			const struct kvmattr_run *runs, size_t n_runs, struct simvm_comparison *c)
+static int compare_runs(const struct account *account, uint64_t gfn, uint64_t next,
+			const struct kvmattr_run *runs, size_t n_runs)
 {
 	for (size_t i = 0; i < n_runs; i++) {
 		const struct kvmattr_range *range = &runs[i].range;
 
 		if (range->gfn < gfn || range->gfn > next || range->n_pages > next - range->gfn)
 			return -EPROTO;
-		compare_pages(pages, view, gfn, range->gfn - gfn, -1, "the daemon",
-			      &c->differ_from_daemon);
+		compare_pages(account, gfn, range->gfn - gfn, -1);
 		if (runs[i].state == KVMATTR_IN_FORCE)
-			compare_pages(pages, view, range->gfn, range->n_pages, runs[i].attributes,
-				      "the daemon", &c->differ_from_daemon);
+			compare_pages(account, range->gfn, range->n_pages, runs[i].attributes);
 		else
-			c->not_known_to_daemon += range->n_pages;
+			account->c->not_known_to_daemon += range->n_pages;
 		gfn = range->gfn + range->n_pages;
 	}
-	compare_pages(pages, view, gfn, next - gfn, -1, "the daemon", &c->differ_from_daemon);
+	compare_pages(account, gfn, next - gfn, -1);
 	return 0;
 }
 
-static int compare_with_daemon(struct kvmattr *owner, const uint8_t *pages, unsigned int view,
-			       uint64_t n_pages, struct simvm_comparison *c)
+static int compare_view(struct kvmattr *owner, const struct account *account, uint64_t n_pages)
 {
 	struct kvmattr_run *runs = calloc(N_RUNS, sizeof(*runs));
 	uint64_t gfn = 0;
@@ -76,11 +90,13 @@ static int compare_with_daemon(struct kvmattr *owner, const uint8_t *pages, unsi
 		size_t n_runs;
 		uint64_t next;
 
-		r = kvmattr_query(owner, view, range, runs, N_RUNS, &n_runs, &next);
-		if (r == 0 && (next <= gfn || next > n_pages))
+		r = kvmattr_query(owner, account->vtl, range, runs, N_RUNS, &n_runs, &next);
+		if (r != 0)
+			break;
+		if (next <= gfn || next > n_pages)
 			r = -EPROTO;
-		if (r == 0)
-			r = compare_runs(pages, view, gfn, next, runs, n_runs, c);
+		else
+			r = compare_runs(account, gfn, next, runs, n_runs);
 		gfn = next;
 	}
 	free(runs);
@@ -103,18 +119,6 @@ static uint8_t *make_oracle(const struct simvm_trace *trace, const struct simvm_
 	return oracle;
 }
 
-/* Layer 1 imposes on VTL 0 alone; visibility is the same for all. */
-static void compare_with_oracle(const uint8_t *pages, unsigned int view, uint64_t n_pages,
-				const uint8_t *oracle, enum kvmattr_update_kind kind,
-				struct simvm_comparison *c)
-{
-	bool is_restricted = view == 0 || kind == KVMATTR_SET_VISIBILITY;
-
-	for (uint64_t gfn = 0; gfn < n_pages; gfn++)
-		compare_pages(pages, view, gfn, 1, is_restricted ? oracle[gfn] : KVMATTR_RWX,
-			      "the trace", &c->differ_from_oracle);
-}
-
 int simvm_compare(struct kvmattr *owner, const struct simvm_kernel *kernel, unsigned int n_views,
 		  uint64_t n_pages, const struct simvm_trace *trace,
 		  const struct simvm_agents *agents, struct simvm_comparison *ret)
@@ -131,11 +135,17 @@ int simvm_compare(struct kvmattr *owner, const struct simvm_kernel *kernel, unsi
 		c.calls_fewest = simvm_trace_calls_fewest(oracle, n_pages);
 	}
 	for (unsigned int view = 0; r == 0 && view < n_views; view++) {
-		const uint8_t *pages = simvm_kernel_pages(kernel, view);
+		struct account account = {
+			.vtl = view,
+			.pages = simvm_kernel_pages(kernel, view),
+			.has_oracle = c.has_oracle,
+			.c = &c,
+		};
 
-		r = compare_with_daemon(owner, pages, view, n_pages, &c);
-		if (r == 0 && oracle)
-			compare_with_oracle(pages, view, n_pages, oracle, trace->kind, &c);
+		/* Layer 1 imposes on VTL 0 alone; visibility is the same for all. */
+		if (oracle && (view == 0 || trace->kind == KVMATTR_SET_VISIBILITY))
+			account.oracle = oracle;
+		r = compare_view(owner, &account, n_pages);
 	}
 	free(oracle);
 	if (r == 0)

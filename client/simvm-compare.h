@@ -4,7 +4,8 @@
  * kernel holds, what the daemon says, and what the trace must have come to.
  *
  * The third is an oracle: a flat array to which every update was done, as far as the daemon said
- * that it is in force.  It holds because no page belongs to two agents (simvm-trace.h).
+ * that it is in force.  It holds because no page belongs to two agents (simvm-trace.h).  Pages
+ * that the daemon does not claim to know are counted, and compared with nobody.
  */
 #ifndef SIMVM_COMPARE_H
 #define SIMVM_COMPARE_H

@@ -28,7 +28,7 @@ struct simvm_report {
 	uint64_t seed;
 	char trace_hash[19]; /* 0x... */
 	struct simvm_progress done;
-	unsigned int agents_lost; /* that ended before all their updates were answered */
+	unsigned int agents_lost; /* for which the daemon or the VM was gone */
 	uint64_t batches;
 	uint64_t calls_before_trace; /* to register, and to enable layer 1 */
 	double elapsed_s;

@@ -110,32 +110,62 @@ static uint32_t n_elements(const struct vm_update *update)
 	return update->form == WIRE_FORM_NONE ? 1 : update->n_elements;
 }
 
+/* The elements from the i-th on, at most room of them, that are one range of pages. */
+static struct kvmattr_range next_range(const struct vm_update *update, uint32_t i, uint64_t room,
+				       uint32_t *ret_n)
+{
+	struct kvmattr_range range = element_range(update, i);
+	uint32_t n = 1;
+
+	if (update->form == WIRE_FORM_PAGES)
+		while (n < room && i + n < update->n_elements &&
+		       wire_page_at(update->elements, i + n) == range.gfn + n)
+			n++;
+	if (n > 1)
+		range.n_pages = n;
+	*ret_n = n;
+	return range;
+}
+
+static enum kvmattr_status apply_range(struct vm *vm, struct vm_update *update,
+				       struct kvmattr_range range, char *text, size_t size)
+{
+	update->element.range = range;
+	if (update->form != WIRE_FORM_NONE && !range.n_pages) {
+		snprintf(text, size, "range %u has no pages", update->n_applied);
+		return KVMATTR_INVALID_PARAMETER;
+	}
+	return policy_apply(vm->policy, &update->actor, &update->element, vm->undo, &vm->touched,
+			    text, size);
+}
+
 /*
  * Applies up to room elements of an update to the layers; returns how many.  The first that the
- * policy forbids ends the update.
+ * policy forbids ends the update.  Pages that follow each other in a list are applied together;
+ * if that is forbidden, nothing was changed, and it is found out for which of them.
  */
 static uint64_t apply_elements(struct vm *vm, struct vm_update *update, uint64_t room)
 {
 	char text[WIRE_TEXT_SIZE];
-	uint64_t n = 0;
+	uint64_t n = 0, longest = UINT64_MAX;
 
 	while (n < room && update->n_applied < n_elements(update)) {
-		struct policy_element *element = &update->element;
+		uint64_t at_most = room - n < longest ? room - n : longest;
+		uint32_t n_together;
+		struct kvmattr_range range =
+			next_range(update, update->n_applied, at_most, &n_together);
 
-		element->range = element_range(update, update->n_applied);
-		if (update->form != WIRE_FORM_NONE && !element->range.n_pages) {
-			update->status = KVMATTR_INVALID_PARAMETER;
-			snprintf(text, sizeof(text), "range %u has no pages", update->n_applied);
-		} else {
-			update->status = policy_apply(vm->policy, &update->actor, element, vm->undo,
-						      &vm->touched, text, sizeof(text));
+		update->status = apply_range(vm, update, range, text, sizeof(text));
+		if (update->status && n_together > 1) {
+			longest = 1;
+			continue;
 		}
 		if (update->status) {
 			update->text = allocate_string(text);
 			break;
 		}
-		update->n_applied++;
-		n++;
+		update->n_applied += n_together;
+		n += n_together;
 	}
 	return n;
 }

@@ -11,6 +11,7 @@ integration_tests =
 include tests/unit/automake.mk
 include tests/integration/automake.mk
 include tests/kernel/automake.mk
+include tests/bench/automake.mk
 
 if HAVE_CHECK
 check_PROGRAMS += $(unit_tests) $(integration_tests)

@@ -294,12 +294,18 @@ uint8_t attribute_map_get(const struct attribute_map *map, uint64_t gfn)
 	return entry_leaf(entry)->page[gfn % ATTRIBUTE_MAP_LEAF_PAGES];
 }
 
-/* Where entries change.  Apart from attribute_map_set(), which needs no stack without it. */
+/*
+ * The rest of attribute_map_set() where entries may have to change: where there is no leaf yet, or
+ * the leaf is uniform now.  Apart from it, so that it needs no stack for the usual case.
+ */
 static __attribute__((noinline)) uint8_t set_page_in_entries(struct attribute_map *map,
-							     uint64_t gfn, uint8_t value,
-							     uint8_t old)
+							     uintptr_t entry, uint64_t gfn,
+							     uint8_t value, uint8_t old)
 {
-	attribute_map_set_range(map, gfn, 1, value);
+	const unsigned int place = gfn % ATTRIBUTE_MAP_LEAF_PAGES;
+
+	if (entry_is_uniform(entry) || leaf_is_uniform(entry_leaf(entry), place, place + 1))
+		attribute_map_set_range(map, gfn, 1, value);
 	return old;
 }
 
@@ -318,16 +324,16 @@ uint8_t attribute_map_set(struct attribute_map *map, uint64_t gfn, uint8_t value
 
 	if (entry_is_uniform(entry)) {
 		old = entry_value(entry);
-		return old == value ? old : set_page_in_entries(map, gfn, value, old);
+		return old == value ? old : set_page_in_entries(map, entry, gfn, value, old);
 	}
 	page = entry_leaf(entry)->page;
 	memcpy(&around, page + (place & ~7u), sizeof(around));
 	old = page[place];
 	page[place] = value;
-	/* Where it and its neighbours are equal now, setting it once more folds what is uniform. */
+	/* With unequal neighbours the leaf is not uniform now; if it is, set_range folds it. */
 	around ^= (uint64_t)(old ^ value) << 8 * (place & 7);
 	if (around == value * UINT64_C(0x0101010101010101) && old != value)
-		return set_page_in_entries(map, gfn, value, old);
+		return set_page_in_entries(map, entry, gfn, value, old);
 	return old;
 }
 

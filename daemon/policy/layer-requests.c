@@ -130,7 +130,6 @@ enum kvmattr_status request_protect(struct policy_request *request)
 	const struct policy_element *element = request->element;
 	struct layer *layer;
 	enum kvmattr_status status = check_layer(request);
-	uint64_t n_changed = 0;
 	uint8_t protection;
 	uint16_t set = 0;
 
@@ -152,11 +151,10 @@ enum kvmattr_status request_protect(struct policy_request *request)
 
 	for (unsigned int t = 0; set >> t; t++)
 		if (set >> t & 1)
-			n_changed +=
-				request_change_pages(request, layer_map(layer, t), element->range,
-						     0, LAYER_HAS_ENTRY | protection);
-	if (n_changed)
-		page_ranges_add(request->touched, element->range.gfn, element->range.n_pages);
+			request_change_pages(request, layer_map(layer, t), element->range, 0,
+					     LAYER_HAS_ENTRY | protection);
+	/* Even where nothing changed: KVM may not hold yet what stands here, after a refusal. */
+	page_ranges_add(request->touched, element->range.gfn, element->range.n_pages);
 	return KVMATTR_OK;
 }
 

@@ -30,14 +30,66 @@ static int compare_gfns(const void *left, const void *right)
 	return (a->gfn > b->gfn) - (a->gfn < b->gfn);
 }
 
-/* What is gathered from one list of pages mostly needs no sorting. */
-static bool is_sorted(const struct page_ranges *ranges)
+/* Fewer than these are sorted faster by comparing them. */
+#define FEW_RANGES 256u
+#define DIGIT_BITS 11
+#define N_DIGITS   (1u << DIGIT_BITS)
+
+/* Puts from's ranges into to, in the order of one digit of their GFNs; equal ones as they were. */
+static void sort_by_digit(const struct kvmattr_range *from, struct kvmattr_range *to, size_t n,
+			  unsigned int shift)
 {
-	for (size_t i = 1; i < ranges->n; i++) {
-		if (ranges->range[i].gfn < ranges->range[i - 1].gfn)
-			return false;
+	size_t place[N_DIGITS] = { 0 }, next = 0;
+
+	for (size_t i = 0; i < n; i++)
+		place[from[i].gfn >> shift & (N_DIGITS - 1)]++;
+	for (size_t digit = 0; digit < N_DIGITS; digit++) {
+		size_t n_equal = place[digit];
+
+		place[digit] = next;
+		next += n_equal;
 	}
-	return true;
+	for (size_t i = 0; i < n; i++)
+		to[place[from[i].gfn >> shift & (N_DIGITS - 1)]++] = from[i];
+}
+
+/* The bits in which the GFNs differ; 0 where they are sorted already. */
+static uint64_t find_unsorted_bits(const struct page_ranges *ranges)
+{
+	uint64_t differing = 0;
+	bool is_sorted = true;
+
+	for (size_t i = 1; i < ranges->n; i++) {
+		differing |= ranges->range[i].gfn ^ ranges->range[0].gfn;
+		is_sorted &= ranges->range[i].gfn >= ranges->range[i - 1].gfn;
+	}
+	return is_sorted ? 0 : differing;
+}
+
+/* By digits from the lowest: the many short ranges of a long batch, in a few passes. */
+static void sort(struct page_ranges *ranges)
+{
+	const uint64_t differing = find_unsorted_bits(ranges);
+	struct kvmattr_range *from = ranges->range, *to;
+
+	if (!differing)
+		return;
+	if (ranges->n < FEW_RANGES) {
+		qsort(ranges->range, ranges->n, sizeof(*ranges->range), compare_gfns);
+		return;
+	}
+	to = allocate(ranges->capacity * sizeof(*to));
+	for (unsigned int shift = 0; differing >> shift; shift += DIGIT_BITS) {
+		struct kvmattr_range *sorted = to;
+
+		if (!(differing >> shift & (N_DIGITS - 1)))
+			continue;
+		sort_by_digit(from, to, ranges->n, shift);
+		to = from;
+		from = sorted;
+	}
+	ranges->range = from;
+	free(to);
 }
 
 void page_ranges_destroy(struct page_ranges *ranges)
@@ -75,8 +127,7 @@ void page_ranges_normalize(struct page_ranges *ranges)
 {
 	size_t n = 0;
 
-	if (!is_sorted(ranges))
-		qsort(ranges->range, ranges->n, sizeof(*ranges->range), compare_gfns);
+	sort(ranges);
 	for (size_t i = 0; i < ranges->n; i++) {
 		if (n == 0 || !range_extend(&ranges->range[n - 1], &ranges->range[i]))
 			ranges->range[n++] = ranges->range[i];

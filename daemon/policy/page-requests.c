@@ -81,8 +81,7 @@ enum kvmattr_status request_set_visibility(struct policy_request *request)
 	n_changed = request_change_pages(request, &policy->pages, element->range,
 					 (uint8_t)~PAGE_IS_PRIVATE, private ? PAGE_IS_PRIVATE : 0);
 	policy->n_private_pages += private ? n_changed : -n_changed;
-	if (n_changed)
-		page_ranges_add(request->touched, element->range.gfn, element->range.n_pages);
+	page_ranges_add(request->touched, element->range.gfn, element->range.n_pages);
 	return KVMATTR_OK;
 }
 

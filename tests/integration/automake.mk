@@ -1,1 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# The real daemon, real sockets, real processes; what is tested is found by these variables.
+AM_TESTS_ENVIRONMENT += \
+	KVMATTRD=$${KVMATTRD-$(abs_top_builddir)/daemon/kvmattrd}; export KVMATTRD; \
+	KVMATTR_SIMVM=$${KVMATTR_SIMVM-$(abs_top_builddir)/client/kvmattr-simvm}; \
+	export KVMATTR_SIMVM; \
+	KVMATTRCTL=$${KVMATTRCTL-$(abs_top_builddir)/client/kvmattrctl}; export KVMATTRCTL;
+
+integration_tests += \
+	tests/integration/test-agents \
+	tests/integration/test-main-path \
+	tests/integration/test-updates
+
+# What the programs share.
+if HAVE_CHECK
+check_LTLIBRARIES = tests/integration/libharness.la
+endif
+tests_integration_libharness_la_SOURCES = \
+	tests/integration/harness.c tests/integration/harness.h \
+	tests/integration/simulated-vmm.c tests/integration/simulated-vmm.h
+tests_integration_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS) $(JSON_C_CFLAGS)
+tests_integration_libharness_la_LIBADD = client/libsimvm.la client/libkvmattr.la \
+	protocol/libprotocol.la $(CHECK_LIBS) $(JSON_C_LIBS)
+
+tests_integration_test_agents_SOURCES = tests/integration/test-agents.c
+tests_integration_test_agents_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_agents_LDADD = tests/integration/libharness.la
+
+tests_integration_test_main_path_SOURCES = tests/integration/test-main-path.c
+tests_integration_test_main_path_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_main_path_LDADD = tests/integration/libharness.la
+
+tests_integration_test_updates_SOURCES = tests/integration/test-updates.c
+tests_integration_test_updates_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_updates_LDADD = tests/integration/libharness.la

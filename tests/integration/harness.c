@@ -125,6 +125,7 @@ static void guard(const struct kvmattrd *daemon, int end)
 	setsid();
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
 	dup2(end, STDOUT_FILENO); /* whoever reads the results is not to wait for us */
 	close_range(STDERR_FILENO + 1, ~0u, 0);
 	if (read(STDOUT_FILENO, &verdict, 1) != 1)

@@ -40,9 +40,9 @@ int harness_run(const char *name, TCase *const *cases);
 
 /* The program that a variable of the environment names, or the build tree's. */
 const char *harness_program(const char *variable, const char *otherwise);
-#define KVMATTRD_PROGRAM     harness_program("KVMATTRD", "daemon/kvmattrd")
-#define SIMVM_PROGRAM        harness_program("KVMATTR_SIMVM", "client/kvmattr-simvm")
-#define KVMATTRCTL_PROGRAM   harness_program("KVMATTRCTL", "client/kvmattrctl")
+#define KVMATTRD_PROGRAM   harness_program("KVMATTRD", "daemon/kvmattrd")
+#define SIMVM_PROGRAM      harness_program("KVMATTR_SIMVM", "client/kvmattr-simvm")
+#define KVMATTRCTL_PROGRAM harness_program("KVMATTRCTL", "client/kvmattrctl")
 
 /* How many times as long everything may take: 1, or more with a wrapper or sanitizers. */
 unsigned int harness_patience(void);
@@ -50,15 +50,15 @@ uint64_t harness_now_ms(void);
 void harness_pause(void);
 
 /* Waits for something that another process brings about. */
-#define EVENTUALLY(timeout_ms, condition)                                                     \
-	do {                                                                                  \
-		uint64_t eventually_until =                                                   \
-			harness_now_ms() + (uint64_t)(timeout_ms)*harness_patience();         \
-		while (!(condition)) {                                                        \
-			ck_assert_msg(harness_now_ms() < eventually_until,                    \
-				      "not within %d ms: %s", (int)(timeout_ms), #condition); \
-			harness_pause();                                                      \
-		}                                                                             \
+#define EVENTUALLY(timeout_ms, condition)                                                          \
+	do {                                                                                       \
+		uint64_t eventually_until =                                                        \
+			harness_now_ms() + (uint64_t)(timeout_ms)*harness_patience();              \
+		while (!(condition)) {                                                             \
+			ck_assert_msg(harness_now_ms() < eventually_until, "not within %d ms: %s", \
+				      (int)(timeout_ms), #condition);                              \
+			harness_pause();                                                           \
+		}                                                                                  \
 	} while (0)
 
 /* A directory for a test, and for as long as it lasts; no daemon is started yet. */

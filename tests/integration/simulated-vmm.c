@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/integration/simulated-vmm.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,32 +24,41 @@ static int set_attributes(void *context, uint32_t view, enum kvmattr_abi abi, ui
 {
 	struct simulated_vmm *vmm = context;
 
-	if (atomic_load(&vmm->gate_is_closed)) {
-		atomic_fetch_add(&vmm->n_at_gate, 1);
-		while (sem_wait(&vmm->gate) < 0 && errno == EINTR)
-			;
-		atomic_fetch_sub(&vmm->n_at_gate, 1);
-	}
+	pthread_mutex_lock(&vmm->lock);
+	vmm->n_at_gate++;
+	pthread_cond_broadcast(&vmm->changed);
+	while (vmm->gate_is_closed)
+		pthread_cond_wait(&vmm->changed, &vmm->lock);
+	vmm->n_at_gate--;
+	pthread_mutex_unlock(&vmm->lock);
 	return vmm->kernel_ops.set_attributes(vmm->kernel_ops.context, view, abi, gpa, size,
 					      attributes);
 }
 
+static void set_gate(struct simulated_vmm *vmm, bool is_closed)
+{
+	pthread_mutex_lock(&vmm->lock);
+	vmm->gate_is_closed = is_closed;
+	pthread_cond_broadcast(&vmm->changed);
+	pthread_mutex_unlock(&vmm->lock);
+}
+
 void simulated_vmm_close_gate(struct simulated_vmm *vmm)
 {
-	atomic_store(&vmm->gate_is_closed, true);
+	set_gate(vmm, true);
 }
 
 void simulated_vmm_await_call(struct simulated_vmm *vmm)
 {
-	EVENTUALLY(5000, atomic_load(&vmm->n_at_gate));
+	pthread_mutex_lock(&vmm->lock);
+	while (!vmm->n_at_gate) /* the test's timeout is this wait's */
+		pthread_cond_wait(&vmm->changed, &vmm->lock);
+	pthread_mutex_unlock(&vmm->lock);
 }
 
 void simulated_vmm_open_gate(struct simulated_vmm *vmm)
 {
-	atomic_store(&vmm->gate_is_closed, false);
-	/* The executor makes one call at a time. */
-	if (atomic_load(&vmm->n_at_gate))
-		sem_post(&vmm->gate);
+	set_gate(vmm, false);
 }
 
 /* ---- Life ---------------------------------------------------------------------------------- */
@@ -85,7 +93,8 @@ struct simulated_vmm *simulated_vmm_connect(const struct kvmattrd *d,
 	kernel_options.n_pages = options->kernel_pages ? options->kernel_pages : vmm->n_pages;
 	ck_assert_int_eq(simvm_kernel_new(&kernel_options, &vmm->kernel), 0);
 	vmm->kernel_ops = simvm_kernel_executor_ops(vmm->kernel);
-	ck_assert_int_eq(sem_init(&vmm->gate, 0, 0), 0);
+	pthread_mutex_init(&vmm->lock, NULL);
+	pthread_cond_init(&vmm->changed, NULL);
 	expect_ok(NULL, kvmattr_connect(d->agent_socket, "test-vmm", &vmm->owner));
 	return vmm;
 }
@@ -135,7 +144,8 @@ void simulated_vmm_stop(struct simulated_vmm *vmm)
 	simvm_kernel_release(vmm->kernel);
 	kvmattr_close(vmm->owner);
 	simvm_kernel_free(vmm->kernel);
-	sem_destroy(&vmm->gate);
+	pthread_cond_destroy(&vmm->changed);
+	pthread_mutex_destroy(&vmm->lock);
 	free(vmm);
 }
 
@@ -180,8 +190,7 @@ void simulated_vmm_expect(const char *file, int line, const struct simulated_vmm
 	}
 }
 
-void expect_agreement(const struct simulated_vmm *vmm, struct kvmattr *connection,
-		      unsigned int vtl)
+void expect_agreement(const struct simulated_vmm *vmm, struct kvmattr *connection, unsigned int vtl)
 {
 	const uint8_t *pages = page_table(vmm, vtl);
 	uint64_t gfn = 0, next = 0;
@@ -191,8 +200,8 @@ void expect_agreement(const struct simulated_vmm *vmm, struct kvmattr *connectio
 		struct kvmattr_run runs[N_RUNS];
 		size_t n_runs = 0;
 
-		expect_ok(connection, kvmattr_query(connection, vtl, range, runs, N_RUNS, &n_runs,
-						    &next));
+		expect_ok(connection,
+			  kvmattr_query(connection, vtl, range, runs, N_RUNS, &n_runs, &next));
 		ck_assert_uint_gt(next, gfn);
 		for (size_t i = 0; i < n_runs; i++) {
 			ck_assert_int_eq(runs[i].state, KVMATTR_IN_FORCE);

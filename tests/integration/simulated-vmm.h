@@ -14,8 +14,7 @@
 
 #include <kvmattr.h>
 
-#include <semaphore.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,9 +28,10 @@ struct simulated_vmm {
 
 	/* While it is closed, the executor's calls wait in front of the kernel. */
 	struct kvmattr_executor_ops kernel_ops;
-	atomic_bool gate_is_closed;
-	atomic_uint n_at_gate;
-	sem_t gate;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool gate_is_closed;
+	unsigned int n_at_gate;
 };
 
 struct simulated_vmm_options {
@@ -43,8 +43,8 @@ struct simulated_vmm_options {
 	uint64_t n_pages;             /* 0: 4096 */
 	bool is_private;              /* RAM, from the start */
 	bool has_no_ram;
-	bool has_no_thread;   /* whoever waits serves the executor */
-	const char *faults;   /* as kvmattr-simvm's --fault has them */
+	bool has_no_thread;    /* whoever waits serves the executor */
+	const char *faults;    /* as kvmattr-simvm's --fault has them */
 	uint64_t kernel_pages; /* 0: n_pages; more, for RAM that is added later */
 };
 

@@ -111,7 +111,7 @@ START_TEST(a_daemons_last_words_are_the_outcome_of_what_was_under_way)
 }
 END_TEST
 
-enum { LEAVE_UNREAD, N_UNHEARD = 2 };
+enum { MEET_CLOSED, MEET_RESET_SENDING, MEET_RESET_RECEIVING, N_UNHEARD };
 
 /* Leaves an update unread, so that the peer's next call meets a reset, or just a closed socket. */
 static void say_goodbye_unheard(struct scripted_daemon *d)
@@ -119,7 +119,7 @@ static void say_goodbye_unheard(struct scripted_daemon *d)
 	struct pollfd readable = { .fd = d->peer, .events = POLLIN };
 
 	daemon_welcome(d, ANY_WINDOW);
-	if (d->variant == LEAVE_UNREAD)
+	if (d->variant != MEET_CLOSED)
 		MUST(poll(&readable, 1, -1) == 1);
 	daemon_send_notice(d, WIRE_BYE, 0, KVMATTR_NO_VM, true, "shutting down");
 }
@@ -130,11 +130,12 @@ START_TEST(last_words_are_heard_though_the_socket_is_closed_already)
 	struct kvmattr *c = connect_to(d);
 
 	submit(c, 1, 1);
-	if (_i == LEAVE_UNREAD)
+	if (_i != MEET_CLOSED)
 		ck_assert_int_eq(kvmattr_flush(c), 0);
 	daemon_end(d);
 	submit(c, 1, 1);
-	ck_assert_int_eq(kvmattr_flush(c), -EPIPE);
+	ck_assert_int_eq(_i == MEET_RESET_RECEIVING ? kvmattr_dispatch(c) : kvmattr_flush(c),
+			 -EPIPE);
 	ck_assert_str_eq(kvmattr_message(c), "shutting down");
 	expect_completions(2, KVMATTR_NO_VM);
 	kvmattr_close(c);
@@ -164,6 +165,7 @@ static const char *const wrong_answers[] = {
 	"header in its message",
 	"header.type in its EXPLAINED",         /* nobody asked */
 	"header.type in its message of type 7", /* a peer's own type */
+	"the size in its message",              /* an empty one, with a descriptor */
 };
 
 static void answer_wrongly(struct scripted_daemon *d)
@@ -209,9 +211,12 @@ static void answer_wrongly(struct scripted_daemon *d)
 	case 17: size = 15; break;
 	case 18: m.head.header.type = WIRE_EXPLAINED; break;
 	case 19: m.head.header.type = WIRE_UPDATE; break;
+	case 20: size = 0; n_fds = 1; break;
 	}
 	/* clang-format on */
 	daemon_send_with_fds(d, message, size, &d->listener, n_fds);
+	if (!size)
+		daemon_receive_end(d, d->peer); /* of a peer that is still there */
 }
 
 START_TEST(an_answer_that_breaks_the_protocol_puts_no_update_in_force)

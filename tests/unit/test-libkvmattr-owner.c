@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -47,7 +48,10 @@ static void simulated_probe(void *context, uint32_t view, int *ret_v10_errno,
 	*ret_cap = view ? 0x7 : 0;
 }
 
-/* Half of what is left at a time, and nothing at GPA 0xbad000. */
+static atomic_bool is_in_slow_call;
+static bool is_slow_call_done;
+
+/* Half of what is left at a time; nothing at GPA 0xbad000, and slowly at 0x510000. */
 static int simulated_set_attributes(void *context, uint32_t view, enum kvmattr_abi abi,
 				    uint64_t *gpa, uint64_t *size, uint64_t attributes)
 {
@@ -57,6 +61,11 @@ static int simulated_set_attributes(void *context, uint32_t view, enum kvmattr_a
 	ck_assert_ptr_eq(context, calls);
 	if (*gpa == 0xbad000)
 		return ENOMEM;
+	if (*gpa == 0x510000) {
+		is_in_slow_call = true;
+		usleep(100000);
+		is_slow_call_done = true;
+	}
 	pthread_getname_np(pthread_self(), caller_name, sizeof(caller_name));
 	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
 	caller_takes_signals = !sigismember(&blocked, SIGUSR1) || !sigismember(&blocked, SIGTERM);
@@ -356,7 +365,39 @@ START_TEST(the_executors_thread_takes_no_signals_and_is_joined_by_close)
 	ck_assert_str_eq(caller_name, "kvmattr-exec");
 	ck_assert(!caller_takes_signals);
 	daemon_end(d);
-	ck_assert_int_eq(n_threads(), n_before - 1);
+}
+END_TEST
+
+static void make_a_slow_call(struct scripted_daemon *d)
+{
+	struct {
+		struct wire_calls head;
+		struct wire_call call;
+	} m = { .head = { .n_calls = 1 },
+		.call = { .gpa = 0x510000, .size = 0x1000, .abi = KVMATTR_ABI_DENY } };
+	struct iovec part = { &m, sizeof(m) };
+
+	register_it(d, WIRE_EXECUTOR_VMM);
+	daemon_receive_updates(d, 1); /* the thread runs */
+	m.head.header = wire_header_make(WIRE_CALLS, sizeof(m), 1);
+	MUST(!seqpacket_send(d->executor, &part, 1, NULL, 0, 0));
+	daemon_receive_goodbye(d);
+}
+
+START_TEST(close_waits_for_the_call_that_the_executors_thread_is_making)
+{
+	struct scripted_daemon *d = daemon_start(make_a_slow_call, 0);
+	struct kvmattr *c = connect_to(d);
+
+	register_simulated(c, NULL);
+	ck_assert_int_eq(kvmattr_start_executor(c), 0);
+	submit(c, 1, 1);
+	ck_assert_int_eq(kvmattr_flush(c), 0);
+	while (!is_in_slow_call)
+		usleep(1000);
+	kvmattr_close(c);
+	ck_assert(is_slow_call_done);
+	daemon_end(d);
 }
 END_TEST
 
@@ -633,6 +674,7 @@ int main(void)
 	tcase_add_loop_test(registering, a_registration_of_something_else_than_was_asked_is_EPROTO,
 			    0, N(wrong_registered));
 	tcase_add_test(executor, the_executors_thread_takes_no_signals_and_is_joined_by_close);
+	tcase_add_test(executor, close_waits_for_the_call_that_the_executors_thread_is_making);
 	tcase_add_test(executor, an_event_loop_can_drive_the_executor_until_the_daemon_lets_go);
 	tcase_add_test(executor,
 		       an_owner_without_an_executors_thread_carries_out_calls_while_it_waits);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvmattrctl map effective, map layer, map explain.
+ */
+#include "client/kvmattrctl-command.h"
+#include "client/kvmattrctl-terminal.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Runs in one answer: as many as the daemon gives. */
+#define RUNS_PER_CALL 1024
+
+static void add_text(struct json_object *params, const char *name, const char *text)
+{
+	json_object_object_add(params, name, terminal_there(json_object_new_string(text)));
+}
+
+static void add_address(struct json_object *params, const char *name, uint64_t address)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, address);
+	add_text(params, name, text);
+}
+
+/* The parameters that the maps' methods share. */
+static struct json_object *new_params(const struct command_input *input)
+{
+	struct json_object *params = terminal_there(json_object_new_object());
+
+	add_text(params, "vm", input->arguments[0]);
+	json_object_object_add(params, "vtl", json_object_new_int((int)input->vtl));
+	if (input->has_from)
+		add_address(params, "start", input->from);
+	if (input->has_to)
+		add_address(params, "end", input->to);
+	return params;
+}
+
+/* What a walk through runs shows of each, and which. */
+struct run_walk {
+	const char *method;
+	const char *layer; /* or NULL */
+	const struct writer_column *columns;
+	size_t n_columns;
+	void (*write)(struct writer *writer, struct json_object *run);
+};
+
+static void write_run(struct writer *writer, struct json_object *run, uint64_t gpa)
+{
+	uint64_t n_pages = answer_number(run, "pages");
+
+	writer_begin_row(writer);
+	writer_address(writer, NULL, NULL, gpa);
+	writer_address(writer, NULL, NULL, gpa + (n_pages << 12));
+	writer_number(writer, NULL, NULL, n_pages);
+	writer_bytes(writer, NULL, NULL, n_pages << 12);
+	writer_text(writer, NULL, NULL, answer_text(run, "protection"));
+}
+
+/* The runs of one answer; *cursor is where to go on, *ret_more whether there is more. */
+static enum ctl_exit write_runs(const struct command_input *input, const struct run_walk *walk,
+				struct json_object *answer, uint64_t *cursor, bool *ret_more)
+{
+	uint64_t next = 0, gpa = 0;
+	size_t n;
+	struct json_object *runs = answer_array(answer, "runs", &n);
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *run = json_object_array_get_idx(runs, i);
+
+		if (!answer_address(run, "gpa", &gpa))
+			return rpc_nonsense(input->rpc, "a run has no address");
+		write_run(input->writer, run, gpa);
+		walk->write(input->writer, run);
+	}
+	*ret_more = answer_address(answer, "cursor", &next);
+	if (*ret_more && next <= *cursor)
+		return rpc_nonsense(input->rpc, "it does not get on");
+	*cursor = next;
+	return CTL_OK;
+}
+
+static enum ctl_exit walk_runs(const struct command_input *input, const struct run_walk *walk)
+{
+	struct writer *writer = input->writer;
+	enum ctl_exit exit_code = CTL_OK;
+	uint64_t cursor = 0;
+	bool has_begun = false, has_more = true;
+
+	while (exit_code == CTL_OK && has_more) {
+		struct json_object *params = new_params(input), *answer = NULL;
+
+		json_object_object_add(params, "limit", json_object_new_int(RUNS_PER_CALL));
+		if (walk->layer)
+			json_object_object_add(params, "layer",
+					       json_object_new_int(atoi(walk->layer)));
+		if (has_begun)
+			add_address(params, "cursor", cursor);
+		exit_code = rpc_call(input->rpc, walk->method, params, &answer);
+		if (exit_code != CTL_OK)
+			break;
+		if (!has_begun) {
+			writer_begin_object(writer, NULL, NULL);
+			writer_text(writer, "vm", NULL, answer_text(answer, "vm"));
+			writer_number(writer, "vtl", NULL, answer_number(answer, "vtl"));
+			if (walk->layer)
+				writer_text(writer, "default", NULL, answer_text(answer, "default"));
+			writer_begin_table(writer, "runs", NULL, walk->columns, walk->n_columns);
+			has_begun = true;
+		}
+		exit_code = write_runs(input, walk, answer, &cursor, &has_more);
+		json_object_put(answer);
+	}
+	if (exit_code == CTL_OK) {
+		writer_end_table(writer);
+		writer_end_object(writer);
+	}
+	return exit_code;
+}
+
+static const struct writer_column effective_columns[] = {
+	{ "gpa", "FROM", true },
+	{ "end", "TO", true },
+	{ "pages", "PAGES", true },
+	{ "bytes", "SIZE", true },
+	{ "protection", "PROTECTION", false },
+	{ "visibility", "VISIBILITY", false },
+	{ "state", "STATE", false },
+};
+
+static enum writer_tone state_tone(const char *state)
+{
+	return !strcmp(state, "in-force")  ? WRITER_PLAIN
+	       : !strcmp(state, "pending") ? WRITER_WARNING
+					   : WRITER_BAD;
+}
+
+static void write_effective(struct writer *writer, struct json_object *run)
+{
+	const char *state = answer_text(run, "state");
+
+	writer_text(writer, NULL, NULL, answer_text(run, "visibility"));
+	writer_text_toned(writer, NULL, NULL, state, state_tone(state));
+}
+
+enum ctl_exit command_map_effective(const struct command_input *input)
+{
+	return walk_runs(input, &(struct run_walk){
+					.method = "map.effective",
+					.columns = effective_columns,
+					.n_columns = COUNT(effective_columns),
+					.write = write_effective,
+				});
+}
+
+static const struct writer_column layer_columns[] = {
+	{ "gpa", "FROM", true },
+	{ "end", "TO", true },
+	{ "pages", "PAGES", true },
+	{ "bytes", "SIZE", true },
+	{ "protection", "PROTECTION", false },
+	{ "source", "SOURCE", false },
+};
+
+static void write_layer(struct writer *writer, struct json_object *run)
+{
+	const char *source = answer_text(run, "source");
+
+	writer_text_toned(writer, NULL, NULL, source,
+			  strcmp(source, "default") ? WRITER_PLAIN : WRITER_DIM);
+}
+
+enum ctl_exit command_map_layer(const struct command_input *input)
+{
+	const char *layer = input->arguments[1];
+
+	if (strspn(layer, "0123456789") != strlen(layer) || strlen(layer) > 2 || atoi(layer) < 1 ||
+	    atoi(layer) > 15) {
+		terminal_complain("LAYER has to be the VTL that imposes it, a number from 1 to 15, "
+				  "not '%s'",
+				  layer);
+		return CTL_USAGE;
+	}
+	return walk_runs(input, &(struct run_walk){
+					.method = "map.layer",
+					.layer = layer,
+					.columns = layer_columns,
+					.n_columns = COUNT(layer_columns),
+					.write = write_layer,
+				});
+}
+
+static const struct writer_column access_columns[] = {
+	{ "access", "ACCESS", false },
+	{ "allowed", "ALLOWED", false },
+	{ "denying", "DENIED BY LAYER", false },
+	{ "intercept", "INTERCEPT GOES TO VTL", false },
+};
+
+static const struct writer_column verdict_columns[] = {
+	{ "layer", "LAYER", true },
+	{ "protection", "ALLOWS", false },
+	{ "source", NULL, false },
+	{ NULL, "BECAUSE", false },
+};
+
+static const char *access_name(const char *access)
+{
+	return !strcmp(access, "r")   ? "read"
+	       : !strcmp(access, "w") ? "write"
+	       : !strcmp(access, "x") ? "execute"
+				      : access;
+}
+
+static void write_accesses(struct writer *writer, struct json_object *answer, unsigned int vtl)
+{
+	char title[48];
+	size_t n;
+	struct json_object *accesses = answer_array(answer, "accesses", &n);
+
+	snprintf(title, sizeof(title), "What VTL %u may do", vtl);
+	writer_begin_table(writer, "accesses", title, access_columns, COUNT(access_columns));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *access = json_object_array_get_idx(accesses, i);
+		bool is_allowed = answer_boolean(access, "allowed");
+
+		writer_begin_row(writer);
+		writer_text(writer, NULL, NULL, access_name(answer_text(access, "access")));
+		writer_boolean_toned(writer, NULL, NULL, is_allowed,
+				     is_allowed ? WRITER_GOOD : WRITER_BAD);
+		writer_vtls(writer, NULL, NULL, answer_vtls(access, "denying"));
+		if (answer_is_null(access, "intercept"))
+			writer_nothing(writer, NULL, NULL);
+		else
+			writer_number(writer, NULL, NULL, answer_number(access, "intercept"));
+	}
+	writer_end_table(writer);
+}
+
+static void write_verdicts(struct writer *writer, struct json_object *answer)
+{
+	size_t n;
+	struct json_object *layers = answer_array(answer, "layers", &n);
+
+	writer_begin_table(writer, "layers", n ? "What each layer allows here" : NULL,
+			   verdict_columns, COUNT(verdict_columns));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *layer = json_object_array_get_idx(layers, i);
+
+		writer_begin_row(writer);
+		writer_number(writer, NULL, NULL, answer_number(layer, "layer"));
+		writer_text(writer, NULL, NULL, answer_text(layer, "protection"));
+		writer_text(writer, NULL, NULL, answer_text(layer, "source"));
+		writer_text(writer, NULL, NULL,
+			    strcmp(answer_text(layer, "source"), "default")
+				    ? "it was set for this page"
+				    : "it is the layer's default");
+	}
+	writer_end_table(writer);
+	if (!n && answer_boolean(answer, "ram"))
+		writer_say(writer, "\nNo layer above this VTL is enabled, so nothing is restricted.");
+}
+
+/* "in force: KVM enforces this on every vCPU" */
+static void write_state(struct writer *writer, struct json_object *answer)
+{
+	const char *state = answer_text(answer, "state");
+	const char *applied = answer_text(answer, "applied");
+	char *text = terminal_safe(answer_text(answer, "state_text"));
+
+	writer_say(writer, "\nState: %s.", text);
+	if (!strcmp(state, "pending") && *applied) {
+		free(text);
+		text = terminal_safe(applied);
+		writer_say(writer, "Until then, KVM allows what it was told last: %s.", text);
+	}
+	free(text);
+	writer_text(writer, "state", NULL, state);
+	writer_text(writer, "state_text", NULL, answer_text(answer, "state_text"));
+	if (*applied)
+		writer_text(writer, "applied", NULL, applied);
+	else
+		writer_nothing(writer, "applied", NULL);
+}
+
+static void write_page(struct writer *writer, struct json_object *answer, uint64_t gpa)
+{
+	char *vm = terminal_safe(answer_text(answer, "vm"));
+	char *protection = terminal_safe(answer_text(answer, "protection"));
+	char *visibility = terminal_safe(answer_text(answer, "visibility"));
+	uint64_t vtl = answer_number(answer, "vtl"), n_locks = answer_number(answer, "locks");
+
+	writer_say(writer, "Page 0x%" PRIx64 " of VM %s, as VTL %" PRIu64 " has it: %s, %s%s",
+		   gpa, vm, vtl, protection, visibility,
+		   n_locks ? ", locked: nobody may change it" : "");
+	writer_text(writer, "vm", NULL, answer_text(answer, "vm"));
+	writer_number(writer, "vtl", NULL, vtl);
+	writer_address(writer, "gpa", NULL, gpa);
+	writer_boolean(writer, "ram", NULL, answer_boolean(answer, "ram"));
+	writer_text(writer, "protection", NULL, answer_text(answer, "protection"));
+	writer_text(writer, "visibility", NULL, answer_text(answer, "visibility"));
+	writer_number(writer, "locks", NULL, n_locks);
+	free(vm);
+	free(protection);
+	free(visibility);
+}
+
+enum ctl_exit command_map_explain(const struct command_input *input)
+{
+	struct json_object *params, *answer = NULL;
+	enum ctl_exit exit_code;
+	uint64_t gpa;
+
+	if (!command_parse_address(input->arguments[1], &gpa)) {
+		terminal_complain("GPA has to be an address such as 0x1f000, 4096 or 512M, not '%s'",
+				  input->arguments[1]);
+		return CTL_USAGE;
+	}
+	params = new_params(input);
+	add_address(params, "gpa", gpa);
+	if (input->access)
+		add_text(params, "access", input->access);
+	exit_code = rpc_call(input->rpc, "map.explain", params, &answer);
+	if (exit_code != CTL_OK)
+		return exit_code;
+	if (!answer_address(answer, "gpa", &gpa)) {
+		json_object_put(answer);
+		return rpc_nonsense(input->rpc, "the page has no address");
+	}
+	writer_begin_object(input->writer, NULL, NULL);
+	write_page(input->writer, answer, gpa);
+	write_accesses(input->writer, answer, input->vtl);
+	write_verdicts(input->writer, answer);
+	write_state(input->writer, answer);
+	writer_end_object(input->writer);
+	json_object_put(answer);
+	return CTL_OK;
+}

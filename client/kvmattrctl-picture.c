@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvmattrctl map show: guest memory as a picture in a terminal.
+ *
+ * A guest has millions of pages, a terminal a few thousand cells, and what matters is rare: a
+ * few restricted pages among many that are not.  So a cell has two things to say: by its colour
+ * or its letter, which protection restricts most of its pages; by how full it is, how much of
+ * it is restricted at all.
+ */
+#include "client/kvmattrctl-command.h"
+#include "client/kvmattrctl-terminal.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Rows of the picture at depth 0: with the legend, a screen of 24 lines or a little more. */
+#define ROWS 20u
+/* Parts that the daemon counts in one call. */
+#define BUCKETS_PER_CALL 4096u
+/* Cells, however deep: more is no picture. */
+#define MAX_CELLS 65536u
+#define PAGE_SHIFT  12
+
+/* The protections that are told apart, most restricting first; others are MARK_OTHER. */
+enum mark { MARK_NONE, MARK_R, MARK_RX, MARK_RW, MARK_OTHER, MARK_RWX, N_MARKS };
+
+static const struct {
+	const char *name;
+	const char *meaning;
+	const char *color; /* of a terminal's sixteen */
+	char letter;
+} marks[N_MARKS] = {
+	[MARK_NONE] = { "none", "no access", "\033[31m", 'N' },
+	[MARK_R] = { "r", "read only", "\033[33m", 'R' },
+	[MARK_RX] = { "rx", "read and execute", "\033[32m", 'X' },
+	[MARK_RW] = { "rw", "read and write", "\033[36m", 'W' },
+	[MARK_OTHER] = { "other", "user and kernel execute differ", "\033[35m", 'O' },
+	[MARK_RWX] = { "rwx", "not restricted", "\033[90m", '.' },
+};
+
+struct cell {
+	uint64_t pages[N_MARKS];
+	uint64_t n_ram;
+	uint64_t n_private;
+	uint64_t n_pending;
+	uint64_t n_unknown;
+};
+
+struct picture {
+	const struct command_input *input;
+	uint64_t start; /* GFNs */
+	uint64_t end;
+	uint64_t cell_pages;
+	unsigned int width;
+	unsigned int label_width; /* of an address */
+	size_t n_cells;
+	struct cell *cells;
+	struct cell total;
+	uint64_t commit;
+};
+
+static void add_address(struct json_object *params, const char *name, uint64_t gfn)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, gfn << PAGE_SHIFT);
+	json_object_object_add(params, name, terminal_there(json_object_new_string(text)));
+}
+
+static void add_cell(struct cell *sum, const struct cell *cell)
+{
+	for (int mark = 0; mark < N_MARKS; mark++)
+		sum->pages[mark] += cell->pages[mark];
+	sum->n_ram += cell->n_ram;
+	sum->n_private += cell->n_private;
+	sum->n_pending += cell->n_pending;
+	sum->n_unknown += cell->n_unknown;
+}
+
+static struct cell read_bucket(struct json_object *bucket)
+{
+	struct json_object *pages = answer_object(bucket, "pages");
+	struct cell cell = {
+		.n_private = answer_number(bucket, "private"),
+		.n_pending = answer_number(bucket, "pending"),
+		.n_unknown = answer_number(bucket, "unknown"),
+	};
+
+	if (!pages)
+		return cell;
+	json_object_object_foreach (pages, name, value) {
+		uint64_t n = json_object_is_type(value, json_type_int)
+				     ? json_object_get_uint64(value)
+				     : 0;
+		int mark = 0;
+
+		while (mark < N_MARKS && strcmp(marks[mark].name, name) != 0)
+			mark++;
+		cell.pages[mark < N_MARKS ? mark : MARK_OTHER] += n;
+		cell.n_ram += n;
+	}
+	return cell;
+}
+
+/* Counts some of the cells; an answer that ran out of time is gone on with. */
+static enum ctl_exit count_cells(struct picture *picture, size_t first, size_t n_cells)
+{
+	const struct command_input *input = picture->input;
+	uint64_t start = picture->start + first * picture->cell_pages;
+	uint64_t end = start + n_cells * picture->cell_pages, cursor = 0, next = 0;
+	enum ctl_exit exit_code = CTL_OK;
+
+	do {
+		struct json_object *params = terminal_there(json_object_new_object());
+		struct json_object *answer = NULL, *buckets;
+		size_t n;
+
+		json_object_object_add(params, "vm", json_object_new_string(input->arguments[0]));
+		json_object_object_add(params, "vtl", json_object_new_int((int)input->vtl));
+		json_object_object_add(params, "buckets", json_object_new_int((int)n_cells));
+		add_address(params, "start", start);
+		add_address(params, "end", end);
+		if (cursor)
+			add_address(params, "cursor", cursor);
+		exit_code = rpc_call(input->rpc, "map.summary", params, &answer);
+		if (exit_code != CTL_OK)
+			return exit_code;
+		picture->commit = answer_number(answer, "commit");
+		buckets = answer_array(answer, "buckets", &n);
+		for (size_t i = 0; i < n; i++) {
+			struct json_object *bucket = json_object_array_get_idx(buckets, i);
+			uint64_t number = answer_number(bucket, "bucket");
+			struct cell cell = read_bucket(bucket);
+
+			if (number < n_cells)
+				add_cell(&picture->cells[first + number], &cell);
+		}
+		next = 0;
+		if (answer_address(answer, "cursor", &next) && next >> PAGE_SHIFT <= cursor)
+			exit_code = rpc_nonsense(input->rpc, "it does not get on");
+		cursor = next >> PAGE_SHIFT;
+		json_object_put(answer);
+	} while (exit_code == CTL_OK && cursor);
+	return exit_code;
+}
+
+/* The range to draw: what was asked for, else all RAM. */
+static enum ctl_exit find_range(struct picture *picture)
+{
+	const struct command_input *input = picture->input;
+	struct json_object *params = terminal_there(json_object_new_object()), *vm = NULL, *ram;
+	uint64_t start = 0, end = 0;
+	enum ctl_exit exit_code;
+
+	json_object_object_add(params, "vm", json_object_new_string(input->arguments[0]));
+	exit_code = rpc_call(input->rpc, "vm.get", params, &vm);
+	if (exit_code != CTL_OK)
+		return exit_code;
+	ram = answer_object(vm, "ram");
+	if (!answer_address(ram, "start", &start) || !answer_address(ram, "end", &end))
+		exit_code = rpc_nonsense(input->rpc, "vm.get does not say where RAM is");
+	json_object_put(vm);
+	if (input->has_from)
+		start = input->from;
+	if (input->has_to)
+		end = input->to;
+	/* no more than x86 has of it, whatever anyone says */
+	if (end > UINT64_C(1) << 52)
+		end = UINT64_C(1) << 52;
+	picture->start = start >> PAGE_SHIFT;
+	picture->end = (end + (UINT64_C(1) << PAGE_SHIFT) - 1) >> PAGE_SHIFT;
+	if (picture->end < picture->start)
+		picture->end = picture->start;
+	return exit_code;
+}
+
+/* Cells of a power of two, so that rows begin at round addresses. */
+static void divide(struct picture *picture)
+{
+	const struct command_input *input = picture->input;
+	uint64_t n_pages = picture->end - picture->start, row_pages;
+
+	picture->label_width =
+		(unsigned int)snprintf(NULL, 0, "0x%" PRIx64, picture->end << PAGE_SHIFT);
+	picture->width = input->width;
+	if (!picture->width) {
+		/* with a space and a frame */
+		unsigned int taken = picture->label_width + 3;
+
+		for (picture->width = 16; 2 * picture->width + taken <= terminal_width();
+		     picture->width *= 2)
+			;
+	}
+	picture->cell_pages = 1;
+	while (picture->cell_pages * picture->width * ROWS < n_pages)
+		picture->cell_pages *= 2;
+	for (unsigned int i = 0; i < input->depth && picture->cell_pages > 1 &&
+				 n_pages / picture->cell_pages < MAX_CELLS / 2;
+	     i++)
+		picture->cell_pages /= 2;
+	row_pages = picture->cell_pages * picture->width;
+	picture->start -= picture->start % picture->cell_pages;
+	n_pages = picture->end - picture->start;
+	picture->n_cells = (n_pages + row_pages - 1) / row_pages * picture->width;
+	/* not past the last address there is */
+	while (picture->n_cells &&
+	       picture->start + picture->n_cells * picture->cell_pages > UINT64_C(1) << 40)
+		picture->n_cells--;
+}
+
+static enum mark main_mark(const struct cell *cell)
+{
+	enum mark best = MARK_RWX;
+
+	for (enum mark mark = 0; mark < MARK_RWX; mark++)
+		if (cell->pages[mark] && (best == MARK_RWX || cell->pages[mark] > cell->pages[best]))
+			best = mark;
+	return best;
+}
+
+/* How full: 0 not at all, 1 a little, 2 up to half, 3 more, 4 all of its RAM. */
+static unsigned int fullness(const struct cell *cell)
+{
+	uint64_t n_restricted = cell->n_ram - cell->pages[MARK_RWX];
+
+	return !n_restricted			  ? 0
+	       : n_restricted == cell->n_ram	  ? 4
+	       : n_restricted * 2 > cell->n_ram	  ? 3
+	       : n_restricted * 10 >= cell->n_ram ? 2
+						  : 1;
+}
+
+/* A cell as a character, without its colour. */
+static const char *draw_cell(const struct cell *cell, bool has_blocks, char letter[2])
+{
+	static const char *const blocks[] = { "·", "░", "▒", "▓", "█" };
+	enum mark mark = main_mark(cell);
+
+	letter[1] = '\0';
+	if (!cell->n_ram)
+		letter[0] = ' ';
+	else if (cell->n_unknown)
+		letter[0] = '?';
+	else if (has_blocks)
+		return blocks[fullness(cell)];
+	else if (mark == MARK_RWX)
+		letter[0] = '.';
+	else
+		letter[0] = (char)(fullness(cell) >= 3 ? marks[mark].letter
+						       : marks[mark].letter + 'a' - 'A');
+	return letter;
+}
+
+static const char *cell_color(const struct cell *cell)
+{
+	if (!terminal_has_color() || !cell->n_ram)
+		return "";
+	return cell->n_unknown ? "\033[1;31m" : marks[main_mark(cell)].color;
+}
+
+static bool has_blocks(void)
+{
+	return terminal_has_color() && terminal_has_unicode();
+}
+
+static void draw_row(const struct picture *picture, size_t first)
+{
+	const char *color = "", *edge = terminal_has_unicode() ? "│" : "|";
+	char *line = NULL, label[24];
+	size_t size;
+	FILE *stream = terminal_there(open_memstream(&line, &size));
+
+	snprintf(label, sizeof(label), "0x%" PRIx64,
+		 (picture->start + first * picture->cell_pages) << PAGE_SHIFT);
+	fprintf(stream, "%*s %s", (int)picture->label_width, label, edge);
+	for (size_t i = first; i < first + picture->width && i < picture->n_cells; i++) {
+		const struct cell *cell = &picture->cells[i];
+		const char *its_color = cell_color(cell);
+		char letter[2];
+
+		if (strcmp(color, its_color) != 0)
+			fprintf(stream, "%s%s", *color ? "\033[0m" : "", its_color);
+		color = its_color;
+		fputs(draw_cell(cell, has_blocks(), letter), stream);
+	}
+	fprintf(stream, "%s%s", *color ? "\033[0m" : "", edge);
+	fclose(stream);
+	writer_say(picture->input->writer, "%s", line);
+	free(line);
+}
+
+static bool row_has_ram(const struct picture *picture, size_t first)
+{
+	for (size_t i = first; i < first + picture->width && i < picture->n_cells; i++)
+		if (picture->cells[i].n_ram)
+			return true;
+	return false;
+}
+
+static void draw(const struct picture *picture)
+{
+	size_t n_empty = 0;
+
+	for (size_t first = 0; first < picture->n_cells; first += picture->width) {
+		if (!row_has_ram(picture, first)) {
+			/* of many rows without RAM, one line */
+			if (!n_empty++)
+				writer_say(picture->input->writer, "%*s  no RAM",
+					   (int)picture->label_width, "...");
+			continue;
+		}
+		n_empty = 0;
+		draw_row(picture, first);
+	}
+}
+
+static const struct writer_column legend_columns[] = {
+	{ NULL, "MARK", false },   { "protection", "PROTECTION", false },
+	{ "meaning", "MEANING", false }, { "pages", "PAGES", true },
+	{ "bytes", "SIZE", true },   { "share", "SHARE", true },
+};
+
+static void write_legend(const struct picture *picture)
+{
+	static const enum writer_tone tones[N_MARKS] = {
+		[MARK_NONE] = WRITER_BAD,  [MARK_R] = WRITER_WARNING, [MARK_RX] = WRITER_GOOD,
+		[MARK_RW] = WRITER_COOL,  [MARK_RWX] = WRITER_DIM,
+	};
+	struct writer *writer = picture->input->writer;
+	char text[64];
+
+	writer_begin_table(writer, "protections", "Legend", legend_columns, COUNT(legend_columns));
+	for (int mark = 0; mark < N_MARKS; mark++) {
+		uint64_t n = picture->total.pages[mark];
+
+		if (!n && mark == MARK_OTHER)
+			continue;
+		writer_begin_row(writer);
+		if (has_blocks())
+			snprintf(text, sizeof(text), "%s",
+				 mark == MARK_RWX ? "·" : "█");
+		else if (mark == MARK_RWX)
+			snprintf(text, sizeof(text), ".");
+		else
+			snprintf(text, sizeof(text), "%c %c", marks[mark].letter,
+				 marks[mark].letter + 'a' - 'A');
+		writer_text_toned(writer, NULL, NULL, text, tones[mark]);
+		writer_text(writer, NULL, NULL, marks[mark].name);
+		writer_text(writer, NULL, NULL, marks[mark].meaning);
+		writer_number(writer, NULL, NULL, n);
+		writer_bytes(writer, NULL, NULL, n << PAGE_SHIFT);
+		writer_share(writer, NULL, NULL,
+			     picture->total.n_ram ? (double)n / (double)picture->total.n_ram : 0);
+	}
+	writer_end_table(writer);
+}
+
+/* Where to zoom in for instance: the row with the most restricted pages. */
+static void write_hints(const struct picture *picture)
+{
+	struct writer *writer = picture->input->writer;
+	uint64_t row_pages = picture->cell_pages * picture->width, most = 0, start = picture->start;
+	char size[32], row_size[32], number[32];
+	char *name = terminal_safe(picture->input->arguments[0]);
+
+	for (size_t first = 0; first < picture->n_cells; first += picture->width) {
+		struct cell row = { 0 };
+
+		for (size_t i = first; i < first + picture->width && i < picture->n_cells; i++)
+			add_cell(&row, &picture->cells[i]);
+		if (row.n_ram - row.pages[MARK_RWX] > most) {
+			most = row.n_ram - row.pages[MARK_RWX];
+			start = picture->start + first * picture->cell_pages;
+		}
+	}
+	writer_say(writer, "\nOne cell is %s (%s %s), one row %s.",
+		   terminal_size(size, picture->cell_pages << PAGE_SHIFT),
+		   terminal_number(number, picture->cell_pages),
+		   picture->cell_pages == 1 ? "page" : "pages",
+		   terminal_size(row_size, row_pages << PAGE_SHIFT));
+	writer_say(writer, "%s what most of its restricted pages have.",
+		   has_blocks() ? "Its colour says" : "Its letter says");
+	writer_say(writer, "%s",
+		   has_blocks() ? "How many are restricted: ░ some, ▒ a tenth or more, ▓ more than "
+				  "half, █ all."
+				: "It is a capital where more than half of its pages are restricted.");
+	if (picture->total.n_unknown)
+		writer_say(writer, "?: it is not known what KVM enforces on %s of these pages.",
+			   terminal_number(number, picture->total.n_unknown));
+	if (picture->total.n_pending)
+		writer_say(writer, "On %s pages this is not in force yet: it is on its way to KVM.",
+			   terminal_number(number, picture->total.n_pending));
+	if (picture->total.n_private)
+		writer_say(writer, "%s pages are private, all others shared with the host.",
+			   terminal_number(number, picture->total.n_private));
+	if (picture->cell_pages > 1)
+		writer_say(writer,
+			   "Zoom: kvmattrctl map show %s --from 0x%" PRIx64 " --to 0x%" PRIx64 "%s",
+			   name, start << PAGE_SHIFT, (start + row_pages) << PAGE_SHIFT,
+			   picture->input->depth ? "" : ", or --depth 1");
+	else
+		writer_say(writer, "Why a page is what it is: kvmattrctl explain %s 0x%" PRIx64,
+			   name, start << PAGE_SHIFT);
+	free(name);
+}
+
+static const struct writer_column cell_columns[] = {
+	{ "gpa", NULL, true },	   { "ram", NULL, true },     { "none", NULL, true },
+	{ "r", NULL, true },	   { "rx", NULL, true },      { "rw", NULL, true },
+	{ "other", NULL, true },   { "rwx", NULL, true },     { "private", NULL, true },
+	{ "pending", NULL, true }, { "unknown", NULL, true },
+};
+
+/* The picture for programs: the cells that have RAM. */
+static void write_cells(const struct picture *picture)
+{
+	struct writer *writer = picture->input->writer;
+
+	writer_begin_table(writer, "cells", NULL, cell_columns, COUNT(cell_columns));
+	for (size_t i = 0; i < picture->n_cells; i++) {
+		const struct cell *cell = &picture->cells[i];
+
+		if (!cell->n_ram)
+			continue;
+		writer_begin_row(writer);
+		writer_address(writer, NULL, NULL,
+			       (picture->start + i * picture->cell_pages) << PAGE_SHIFT);
+		writer_number(writer, NULL, NULL, cell->n_ram);
+		for (int mark = 0; mark < N_MARKS; mark++)
+			writer_number(writer, NULL, NULL, cell->pages[mark]);
+		writer_number(writer, NULL, NULL, cell->n_private);
+		writer_number(writer, NULL, NULL, cell->n_pending);
+		writer_number(writer, NULL, NULL, cell->n_unknown);
+	}
+	writer_end_table(writer);
+}
+
+static void show(const struct picture *picture)
+{
+	const struct command_input *input = picture->input;
+	struct writer *writer = input->writer;
+	char size[32], *name = terminal_safe(input->arguments[0]);
+
+	writer_begin_object(writer, NULL, NULL);
+	writer_say(writer, "Memory of VM %s as VTL %u has it: %s of RAM from 0x%" PRIx64
+			   " to 0x%" PRIx64 "\n",
+		   name, input->vtl, terminal_size(size, picture->total.n_ram << PAGE_SHIFT),
+		   picture->start << PAGE_SHIFT, picture->end << PAGE_SHIFT);
+	free(name);
+	writer_text(writer, "vm", NULL, input->arguments[0]);
+	writer_number(writer, "vtl", NULL, input->vtl);
+	writer_number(writer, "commit", NULL, picture->commit);
+	writer_address(writer, "from", NULL, picture->start << PAGE_SHIFT);
+	writer_address(writer, "to", NULL, picture->end << PAGE_SHIFT);
+	writer_number(writer, "cell_pages", NULL, picture->cell_pages);
+	writer_number(writer, "width", NULL, picture->width);
+	if (input->is_for_people)
+		draw(picture);
+	else
+		write_cells(picture);
+	write_legend(picture);
+	if (picture->n_cells)
+		write_hints(picture);
+	writer_end_object(writer);
+}
+
+enum ctl_exit command_map_show(const struct command_input *input)
+{
+	struct picture picture = { .input = input };
+	enum ctl_exit exit_code = find_range(&picture);
+
+	if (exit_code != CTL_OK)
+		return exit_code;
+	divide(&picture);
+	picture.cells = terminal_there(calloc(picture.n_cells + 1, sizeof(*picture.cells)));
+	for (size_t first = 0; first < picture.n_cells && exit_code == CTL_OK;
+	     first += BUCKETS_PER_CALL) {
+		size_t n = picture.n_cells - first;
+
+		exit_code = count_cells(&picture, first, n < BUCKETS_PER_CALL ? n : BUCKETS_PER_CALL);
+	}
+	for (size_t i = 0; i < picture.n_cells; i++)
+		add_cell(&picture.total, &picture.cells[i]);
+	if (exit_code == CTL_OK)
+		show(&picture);
+	free(picture.cells);
+	return exit_code;
+}

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Measurements, each against a named peer in the same run.  "make bench" builds and runs them.
+bench_programs = \
+	tests/bench/bench-attribute-map \
+	tests/bench/bench-boot-trace
+EXTRA_PROGRAMS = $(bench_programs)
+
+tests_bench_bench_attribute_map_SOURCES = tests/bench/bench-attribute-map.c
+tests_bench_bench_attribute_map_LDADD = daemon/libpolicy.la
+tests_bench_bench_boot_trace_SOURCES = tests/bench/bench-boot-trace.c
+tests_bench_bench_boot_trace_LDADD = client/libsimvm.la daemon/libpolicy.la
+
+bench: $(bench_programs)
+	@for program in $(bench_programs); do echo; $$program || exit 1; done
+CLEANFILES += $(bench_programs)
+.PHONY: bench
