@@ -29,6 +29,26 @@ CLEANFILES += client/libkvmattr.pc
 EXTRA_DIST += client/libkvmattr.map client/libkvmattr.pc.in
 
 # ---- kvmattrctl ------------------------------------------------------------------------------
+bin_PROGRAMS += client/kvmattrctl
+client_kvmattrctl_SOURCES = \
+	client/kvmattrctl-command.h \
+	client/kvmattrctl-commands.c \
+	client/kvmattrctl-daemon.c \
+	client/kvmattrctl-map.c \
+	client/kvmattrctl-picture.c \
+	client/kvmattrctl-rpc.c \
+	client/kvmattrctl-rpc.h \
+	client/kvmattrctl-terminal.c \
+	client/kvmattrctl-terminal.h \
+	client/kvmattrctl-vm.c \
+	client/kvmattrctl-vm.h \
+	client/kvmattrctl-writer-json.c \
+	client/kvmattrctl-writer-text.c \
+	client/kvmattrctl-writer.c \
+	client/kvmattrctl-writer.h \
+	client/kvmattrctl.c
+client_kvmattrctl_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_C_CFLAGS) $(SMARTCOLS_CFLAGS)
+client_kvmattrctl_LDADD = protocol/libprotocol.la $(JSON_C_LIBS) $(SMARTCOLS_LIBS)
 
 # ---- kvmattr-simvm ---------------------------------------------------------------------------
 bin_PROGRAMS += client/kvmattr-simvm

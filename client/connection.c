@@ -165,33 +165,6 @@ static int take_reply(struct kvmattr *c, const struct wire_header *header,
 	return 0;
 }
 
-/*
- * Receives one message.  0: nothing will come any more; -EBADMSG: an empty message came.
- *
- * A peer that closes with our messages unread is told of as a reset, once, before what it said.
- * And when the last message and the end come just after the queue was found empty, the end is
- * told first (unix_dgram_recvmsg() in net/unix/af_unix.c): only the second time is it the end.
- */
-static ssize_t receive(struct kvmattr *c, struct seqpacket_fds *fds, int flags)
-{
-	bool is_end = false;
-
-	for (;;) {
-		ssize_t n =
-			seqpacket_receive(c->socket, c->received, sizeof(c->received), fds, flags);
-
-		if (n == -ECONNRESET)
-			continue;
-		if (n == -EAGAIN && is_end)
-			return -EBADMSG;
-		if (n || is_end)
-			return n;
-		seqpacket_fds_close(fds);
-		is_end = true;
-		flags |= MSG_DONTWAIT;
-	}
-}
-
 int connection_take(struct kvmattr *c, int flags)
 {
 	__attribute__((cleanup(seqpacket_fds_close))) struct seqpacket_fds fds;
@@ -202,7 +175,7 @@ int connection_take(struct kvmattr *c, int flags)
 	fds.n = 0;
 	if (c->broken)
 		return c->broken;
-	n = receive(c, &fds, flags);
+	n = seqpacket_receive(c->socket, c->received, sizeof(c->received), &fds, flags);
 	if (n == -EAGAIN)
 		return -EAGAIN;
 	if (n == 0)

@@ -26,7 +26,7 @@
 struct command_input {
 	struct rpc *rpc;
 	struct writer *writer;
-	bool is_for_people; /* not JSON */
+	bool is_for_people;                           /* not JSON */
 	const char *arguments[COMMAND_MAX_ARGUMENTS]; /* NULL: not given */
 	unsigned int vtl;
 	bool has_from;

@@ -12,16 +12,11 @@
 #include <time.h>
 
 static const struct writer_column status_columns[] = {
-	{ "name", "VM", false },
-	VM_STATE_COLUMNS,
-	{ "ram_bytes", "RAM", true },
-	{ "views", "VTLS", false },
-	{ "layers", "LAYERS", false },
-	{ "sessions", NULL, true },
-	{ "updates", "UPDATES", true },
-	{ "pages", "PAGES", true },
-	{ "calls", "CALLS", true },
-	{ "calls_saved", "SAVED", true },
+	{ "name", "VM", false },        VM_STATE_COLUMNS,
+	{ "ram_bytes", "RAM", true },   { "views", "VTLS", false },
+	{ "layers", "LAYERS", false },  { "sessions", NULL, true },
+	{ "updates", "UPDATES", true }, { "pages", "PAGES", true },
+	{ "calls", "CALLS", true },     { "calls_saved", "SAVED", true },
 };
 
 /* The statistics of the VM of that name, or NULL. */
@@ -46,8 +41,9 @@ static void write_vms(struct writer *writer, struct json_object *list,
 	struct json_object *vms = answer_array(list, "vms", &n);
 
 	if (!n)
-		writer_say(writer, "\nNo VM is registered.  A VMM registers its VM with libkvmattr; "
-				   "kvmattr-simvm is one to try it with.");
+		writer_say(writer,
+			   "\nNo VM is registered.  A VMM registers its VM with libkvmattr; "
+			   "kvmattr-simvm is one to try it with.");
 	writer_begin_table(writer, "vms", n ? "VMs" : NULL, status_columns,
 			   sizeof(status_columns) / sizeof(status_columns[0]));
 	for (size_t i = 0; i < n; i++) {
@@ -123,8 +119,8 @@ enum ctl_exit command_ping(const struct command_input *input)
 			(after.tv_nsec - before.tv_nsec) / 1000);
 	version = terminal_safe(answer_text(daemon, "version"));
 	writer_begin_object(input->writer, NULL, NULL);
-	writer_say(input->writer, "kvmattrd %s at %s answered in %s", version,
-		   rpc_path(input->rpc), terminal_duration(duration, us));
+	writer_say(input->writer, "kvmattrd %s at %s answered in %s", version, rpc_path(input->rpc),
+		   terminal_duration(duration, us));
 	writer_text(input->writer, "version", NULL, answer_text(daemon, "version"));
 	writer_text(input->writer, "socket", NULL, rpc_path(input->rpc));
 	writer_duration(input->writer, "answered_us", NULL, us);
@@ -147,11 +143,11 @@ static bool parse_parameters(const char *text, struct json_object **ret)
 		  (json_object_is_type(object, json_type_object) ||
 		   json_object_is_type(object, json_type_array));
 	if (!is_fine) {
-		terminal_complain("the parameters have to be a JSON object or array%s%s.\n"
-				  "For instance: kvmattrctl rpc vm.get '{\"vm\": \"demo\"}'",
-				  object ? "" : ": ",
-				  object ? "" : json_tokener_error_desc(
-							json_tokener_get_error(tokener)));
+		terminal_complain(
+			"the parameters have to be a JSON object or array%s%s.\n"
+			"For instance: kvmattrctl rpc vm.get '{\"vm\": \"demo\"}'",
+			object ? "" : ": ",
+			object ? "" : json_tokener_error_desc(json_tokener_get_error(tokener)));
 		json_object_put(object);
 	} else {
 		*ret = object;

@@ -111,7 +111,8 @@ static enum ctl_exit walk_runs(const struct command_input *input, const struct r
 			writer_text(writer, "vm", NULL, answer_text(answer, "vm"));
 			writer_number(writer, "vtl", NULL, answer_number(answer, "vtl"));
 			if (walk->layer)
-				writer_text(writer, "default", NULL, answer_text(answer, "default"));
+				writer_text(writer, "default", NULL,
+					    answer_text(answer, "default"));
 			writer_begin_table(writer, "runs", NULL, walk->columns, walk->n_columns);
 			has_begun = true;
 		}
@@ -265,7 +266,8 @@ static void write_verdicts(struct writer *writer, struct json_object *answer)
 	}
 	writer_end_table(writer);
 	if (!n && answer_boolean(answer, "ram"))
-		writer_say(writer, "\nNo layer above this VTL is enabled, so nothing is restricted.");
+		writer_say(writer,
+			   "\nNo layer above this VTL is enabled, so nothing is restricted.");
 }
 
 /* "in force: KVM enforces this on every vCPU" */
@@ -297,8 +299,8 @@ static void write_page(struct writer *writer, struct json_object *answer, uint64
 	char *visibility = terminal_safe(answer_text(answer, "visibility"));
 	uint64_t vtl = answer_number(answer, "vtl"), n_locks = answer_number(answer, "locks");
 
-	writer_say(writer, "Page 0x%" PRIx64 " of VM %s, as VTL %" PRIu64 " has it: %s, %s%s",
-		   gpa, vm, vtl, protection, visibility,
+	writer_say(writer, "Page 0x%" PRIx64 " of VM %s, as VTL %" PRIu64 " has it: %s, %s%s", gpa,
+		   vm, vtl, protection, visibility,
 		   n_locks ? ", locked: nobody may change it" : "");
 	writer_text(writer, "vm", NULL, answer_text(answer, "vm"));
 	writer_number(writer, "vtl", NULL, vtl);
@@ -319,8 +321,9 @@ enum ctl_exit command_map_explain(const struct command_input *input)
 	uint64_t gpa;
 
 	if (!command_parse_address(input->arguments[1], &gpa)) {
-		terminal_complain("GPA has to be an address such as 0x1f000, 4096 or 512M, not '%s'",
-				  input->arguments[1]);
+		terminal_complain(
+			"GPA has to be an address such as 0x1f000, 4096 or 512M, not '%s'",
+			input->arguments[1]);
 		return CTL_USAGE;
 	}
 	params = new_params(input);

@@ -23,8 +23,8 @@
 /* Parts that the daemon counts in one call. */
 #define BUCKETS_PER_CALL 4096u
 /* Cells, however deep: more is no picture. */
-#define MAX_CELLS 65536u
-#define PAGE_SHIFT  12
+#define MAX_CELLS  65536u
+#define PAGE_SHIFT 12
 
 /* The protections that are told apart, most restricting first; others are MARK_OTHER. */
 enum mark { MARK_NONE, MARK_R, MARK_RX, MARK_RW, MARK_OTHER, MARK_RWX, N_MARKS };
@@ -93,7 +93,8 @@ static struct cell read_bucket(struct json_object *bucket)
 
 	if (!pages)
 		return cell;
-	json_object_object_foreach (pages, name, value) {
+	json_object_object_foreach(pages, name, value)
+	{
 		uint64_t n = json_object_is_type(value, json_type_int)
 				     ? json_object_get_uint64(value)
 				     : 0;
@@ -218,7 +219,8 @@ static enum mark main_mark(const struct cell *cell)
 	enum mark best = MARK_RWX;
 
 	for (enum mark mark = 0; mark < MARK_RWX; mark++)
-		if (cell->pages[mark] && (best == MARK_RWX || cell->pages[mark] > cell->pages[best]))
+		if (cell->pages[mark] &&
+		    (best == MARK_RWX || cell->pages[mark] > cell->pages[best]))
 			best = mark;
 	return best;
 }
@@ -228,9 +230,9 @@ static unsigned int fullness(const struct cell *cell)
 {
 	uint64_t n_restricted = cell->n_ram - cell->pages[MARK_RWX];
 
-	return !n_restricted			  ? 0
-	       : n_restricted == cell->n_ram	  ? 4
-	       : n_restricted * 2 > cell->n_ram	  ? 3
+	return !n_restricted                      ? 0
+	       : n_restricted == cell->n_ram      ? 4
+	       : n_restricted * 2 > cell->n_ram   ? 3
 	       : n_restricted * 10 >= cell->n_ram ? 2
 						  : 1;
 }
@@ -320,15 +322,15 @@ static void draw(const struct picture *picture)
 }
 
 static const struct writer_column legend_columns[] = {
-	{ NULL, "MARK", false },   { "protection", "PROTECTION", false },
+	{ NULL, "MARK", false },         { "protection", "PROTECTION", false },
 	{ "meaning", "MEANING", false }, { "pages", "PAGES", true },
-	{ "bytes", "SIZE", true },   { "share", "SHARE", true },
+	{ "bytes", "SIZE", true },       { "share", "SHARE", true },
 };
 
 static void write_legend(const struct picture *picture)
 {
 	static const enum writer_tone tones[N_MARKS] = {
-		[MARK_NONE] = WRITER_BAD,  [MARK_R] = WRITER_WARNING, [MARK_RX] = WRITER_GOOD,
+		[MARK_NONE] = WRITER_BAD, [MARK_R] = WRITER_WARNING, [MARK_RX] = WRITER_GOOD,
 		[MARK_RW] = WRITER_COOL,  [MARK_RWX] = WRITER_DIM,
 	};
 	struct writer *writer = picture->input->writer;
@@ -342,8 +344,7 @@ static void write_legend(const struct picture *picture)
 			continue;
 		writer_begin_row(writer);
 		if (has_blocks())
-			snprintf(text, sizeof(text), "%s",
-				 mark == MARK_RWX ? "·" : "█");
+			snprintf(text, sizeof(text), "%s", mark == MARK_RWX ? "·" : "█");
 		else if (mark == MARK_RWX)
 			snprintf(text, sizeof(text), ".");
 		else
@@ -386,9 +387,10 @@ static void write_hints(const struct picture *picture)
 	writer_say(writer, "%s what most of its restricted pages have.",
 		   has_blocks() ? "Its colour says" : "Its letter says");
 	writer_say(writer, "%s",
-		   has_blocks() ? "How many are restricted: ░ some, ▒ a tenth or more, ▓ more than "
-				  "half, █ all."
-				: "It is a capital where more than half of its pages are restricted.");
+		   has_blocks()
+			   ? "How many are restricted: ░ some, ▒ a tenth or more, ▓ more than "
+			     "half, █ all."
+			   : "It is a capital where more than half of its pages are restricted.");
 	if (picture->total.n_unknown)
 		writer_say(writer, "?: it is not known what KVM enforces on %s of these pages.",
 			   terminal_number(number, picture->total.n_unknown));
@@ -410,8 +412,8 @@ static void write_hints(const struct picture *picture)
 }
 
 static const struct writer_column cell_columns[] = {
-	{ "gpa", NULL, true },	   { "ram", NULL, true },     { "none", NULL, true },
-	{ "r", NULL, true },	   { "rx", NULL, true },      { "rw", NULL, true },
+	{ "gpa", NULL, true },     { "ram", NULL, true },     { "none", NULL, true },
+	{ "r", NULL, true },       { "rx", NULL, true },      { "rw", NULL, true },
 	{ "other", NULL, true },   { "rwx", NULL, true },     { "private", NULL, true },
 	{ "pending", NULL, true }, { "unknown", NULL, true },
 };
@@ -447,8 +449,9 @@ static void show(const struct picture *picture)
 	char size[32], *name = terminal_safe(input->arguments[0]);
 
 	writer_begin_object(writer, NULL, NULL);
-	writer_say(writer, "Memory of VM %s as VTL %u has it: %s of RAM from 0x%" PRIx64
-			   " to 0x%" PRIx64 "\n",
+	writer_say(writer,
+		   "Memory of VM %s as VTL %u has it: %s of RAM from 0x%" PRIx64 " to 0x%" PRIx64
+		   "\n",
 		   name, input->vtl, terminal_size(size, picture->total.n_ram << PAGE_SHIFT),
 		   picture->start << PAGE_SHIFT, picture->end << PAGE_SHIFT);
 	free(name);
@@ -482,7 +485,8 @@ enum ctl_exit command_map_show(const struct command_input *input)
 	     first += BUCKETS_PER_CALL) {
 		size_t n = picture.n_cells - first;
 
-		exit_code = count_cells(&picture, first, n < BUCKETS_PER_CALL ? n : BUCKETS_PER_CALL);
+		exit_code =
+			count_cells(&picture, first, n < BUCKETS_PER_CALL ? n : BUCKETS_PER_CALL);
 	}
 	for (size_t i = 0; i < picture.n_cells; i++)
 		add_cell(&picture.total, &picture.cells[i]);

@@ -65,10 +65,11 @@ static enum ctl_exit say_why_not(const struct rpc *rpc, int error)
 	switch (error) {
 	case ENOENT:
 	case ENOTDIR:
-		terminal_complain("no daemon at %s: there is no such socket.\n"
-				  "Is kvmattrd running?  Start it (systemctl start kvmattrd), or say "
-				  "where it is: --runtime-dir DIR, or KVMATTR_RUNTIME_DIR.",
-				  rpc->path);
+		terminal_complain(
+			"no daemon at %s: there is no such socket.\n"
+			"Is kvmattrd running?  Start it (systemctl start kvmattrd), or say "
+			"where it is: --runtime-dir DIR, or KVMATTR_RUNTIME_DIR.",
+			rpc->path);
 		break;
 	case ECONNREFUSED:
 	case ENOTSOCK:
@@ -82,10 +83,10 @@ static enum ctl_exit say_why_not(const struct rpc *rpc, int error)
 	case EPERM:
 		if (stat(rpc->path, &status) == 0)
 			group = getgrgid(status.st_gid);
-		terminal_complain("%s may not be opened by this user.\n"
-				  "Run kvmattrctl as root, or as a member of the group that may: %s.",
-				  rpc->path,
-				  group ? group->gr_name : "the one of the socket's directory");
+		terminal_complain(
+			"%s may not be opened by this user.\n"
+			"Run kvmattrctl as root, or as a member of the group that may: %s.",
+			rpc->path, group ? group->gr_name : "the one of the socket's directory");
 		break;
 	case EAGAIN:
 	case ETIMEDOUT:
@@ -196,9 +197,9 @@ static int receive_line(struct rpc *rpc, int64_t deadline_ms, size_t *ret_size)
 	size_t searched = 0;
 
 	for (;;) {
-		const char *newline = rpc->n > searched ? memchr(rpc->bytes + searched, '\n',
-								 rpc->n - searched)
-							: NULL;
+		const char *newline =
+			rpc->n > searched ? memchr(rpc->bytes + searched, '\n', rpc->n - searched)
+					  : NULL;
 		ssize_t n;
 
 		if (newline) {

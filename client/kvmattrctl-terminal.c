@@ -68,7 +68,7 @@ void *terminal_there(void *memory)
 static uint32_t decode(const unsigned char *bytes, size_t n, size_t *ret_length)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t length = bytes[0] < 0x80 ? 1
+	size_t length = bytes[0] < 0x80   ? 1
 			: bytes[0] < 0xc0 ? 0
 			: bytes[0] < 0xe0 ? 2
 			: bytes[0] < 0xf0 ? 3
@@ -114,8 +114,7 @@ static char *make_safe(const char *text, bool keep_newlines)
 
 		if (keep_newlines && character == '\n') {
 			*at++ = '\n';
-		} else if (is_harmful(character) ||
-			   (character >= 0x80 && !terminal.has_unicode)) {
+		} else if (is_harmful(character) || (character >= 0x80 && !terminal.has_unicode)) {
 			*at++ = '?';
 		} else {
 			memcpy(at, text + i, length);
@@ -192,8 +191,8 @@ const char *terminal_size(char *buffer, uint64_t bytes)
 	unsigned int unit = 0;
 	uint64_t tenths;
 
-	while (unit + 1 < sizeof(units) / sizeof(units[0]) &&
-	       bytes >= UINT64_C(1) << (10 * (unit + 1)))
+	while (unit + 1 < sizeof(units) / sizeof(units[0]) && bytes >= UINT64_C(1)
+									       << (10 * (unit + 1)))
 		unit++;
 	/* in tenths of the unit, rounded down */
 	tenths = unit ? (bytes >> (10 * (unit - 1))) * 10 >> 10 : bytes * 10;

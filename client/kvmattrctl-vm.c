@@ -181,8 +181,7 @@ static void write_sessions(struct writer *writer, struct json_object *vm)
 	size_t n;
 	struct json_object *sessions = answer_array(vm, "sessions", &n);
 
-	writer_begin_table(writer, "sessions", "Sessions", session_columns,
-			   COUNT(session_columns));
+	writer_begin_table(writer, "sessions", "Sessions", session_columns, COUNT(session_columns));
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *session = json_object_array_get_idx(sessions, i);
 
@@ -239,9 +238,9 @@ enum ctl_exit command_vm_get(const struct command_input *input)
 		    !strcmp(answer_text(vm, "executor"), "daemon") ? "the daemon" : "the VMM");
 	writer_boolean(writer, "simulated", "Simulated", answer_boolean(vm, "simulated"));
 	writer_number(writer, "registered_us", NULL, answer_number(vm, "registered_us"));
-	writer_text(writer, NULL, "Registered",
-		    format_time(registered, sizeof(registered),
-				answer_number(vm, "registered_us")));
+	writer_text(
+		writer, NULL, "Registered",
+		format_time(registered, sizeof(registered), answer_number(vm, "registered_us")));
 	writer_bytes(writer, "memory_bytes", "Daemon's memory", answer_number(vm, "memory_bytes"));
 	write_views(writer, vm);
 	write_ram(writer, answer_object(vm, "ram"));
@@ -287,7 +286,8 @@ static void write_statistics(struct writer *writer, struct json_object *vm)
 		     ratio(answer_number(vm, "call_pages"), n_calls));
 	writer_duration(writer, "batch_mean_us", "Batch, mean",
 			(uint64_t)ratio(answer_number(vm, "batch_us_total"), n_batches));
-	writer_duration(writer, "batch_max_us", "Batch, longest", answer_number(vm, "batch_us_max"));
+	writer_duration(writer, "batch_max_us", "Batch, longest",
+			answer_number(vm, "batch_us_max"));
 }
 
 /* What there is only room for when it is about one VM. */

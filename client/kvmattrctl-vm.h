@@ -10,8 +10,11 @@
 #include <json-c/json_types.h>
 
 /* The columns that vm_write_state() fills in a table. */
-#define VM_STATE_COLUMNS                                                                        \
-	{ "state", NULL, false }, { "degraded", NULL, false }, { NULL, "STATE", false }
+#define VM_STATE_COLUMNS                                       \
+	{ "state", NULL, false }, { "degraded", NULL, false }, \
+	{                                                      \
+		NULL, "STATE", false                           \
+	}
 
 /* Of a VM as vm.list or vm.get has it; for people: "idle", "degraded", "stuck" and the like. */
 void vm_write_state(struct writer *writer, struct json_object *vm);

@@ -137,8 +137,7 @@ static void write_value(struct writer *writer, const char *key, const char *labe
 	if (json->columns)
 		key = json->columns[json->column++].key;
 	if (key)
-		add(json->columns ? json->row : json->open[json->depth - 1], key,
-		    new_value(value));
+		add(json->columns ? json->row : json->open[json->depth - 1], key, new_value(value));
 }
 
 static void say(struct writer *writer, const char *line)

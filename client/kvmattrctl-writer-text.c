@@ -22,9 +22,9 @@ struct text_writer {
 	const struct writer_column *columns;
 	size_t n_columns;
 	struct libscols_line *row;
-	size_t column;      /* of the row, as the command counts */
-	size_t shown;       /* of these, as people count */
-	size_t n_rows;      /* held */
+	size_t column;     /* of the row, as the command counts */
+	size_t shown;      /* of these, as people count */
+	size_t n_rows;     /* held */
 	bool has_headings; /* they were written */
 };
 

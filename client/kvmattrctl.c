@@ -58,8 +58,9 @@ static uint64_t parse_number(struct argp_state *state, const char *option, const
 	if (errno || *end || end == text || *text == '-' || number < least || number > most) {
 		char *safe = terminal_safe(text);
 
-		argp_error(state, "--%s has to be a number from %" PRIu64 " to %" PRIu64
-				  ", not '%s'", option, least, most, safe);
+		argp_error(state,
+			   "--%s has to be a number from %" PRIu64 " to %" PRIu64 ", not '%s'",
+			   option, least, most, safe);
 		free(safe);
 	}
 	return number;
@@ -97,8 +98,10 @@ static uint64_t parse_address(struct argp_state *state, const char *option, cons
 	if (!command_parse_address(text, &address)) {
 		char *safe = terminal_safe(text);
 
-		argp_error(state, "--%s has to be an address such as 0x1f000, 4096 or 512M, not "
-				  "'%s'", option, safe);
+		argp_error(state,
+			   "--%s has to be an address such as 0x1f000, 4096 or 512M, not "
+			   "'%s'",
+			   option, safe);
 		free(safe);
 	}
 	return address;
@@ -116,8 +119,8 @@ static error_t parse_global(int key, char *argument, struct argp_state *state)
 		line->socket_path = argument;
 		break;
 	case 't':
-		line->timeout_s = (unsigned int)parse_number(state, "timeout", argument, 1,
-							     MAX_TIMEOUT_S);
+		line->timeout_s =
+			(unsigned int)parse_number(state, "timeout", argument, 1, MAX_TIMEOUT_S);
 		break;
 	case OPTION_JSON:
 		line->as_json = true;
@@ -140,7 +143,8 @@ static error_t parse_global(int key, char *argument, struct argp_state *state)
 
 static const struct argp_option global_options[] = {
 	{ "runtime-dir", 'r', "DIR", 0,
-	  "where the daemon has its sockets ($KVMATTR_RUNTIME_DIR, or " DEFAULT_RUNTIME_DIR ")", 10 },
+	  "where the daemon has its sockets ($KVMATTR_RUNTIME_DIR, or " DEFAULT_RUNTIME_DIR ")",
+	  10 },
 	{ "socket", 's', "PATH", 0, "the control socket itself", 10 },
 	{ "json", OPTION_JSON, NULL, 0, "for programs: the answer as JSON", 10 },
 	{ "timeout", 't', "SECONDS", 0, "how long to wait for an answer (5)", 10 },
@@ -210,7 +214,8 @@ static const struct {
 	{ COMMAND_VTL,
 	  { "vtl", OPTION_VTL, "N", 0, "the VTL whose view of memory is meant (0)", 0 } },
 	{ COMMAND_RANGE,
-	  { "from", OPTION_FROM, "GPA", 0, "from the page of this address (the first of RAM)", 0 } },
+	  { "from", OPTION_FROM, "GPA", 0, "from the page of this address (the first of RAM)",
+	    0 } },
 	{ COMMAND_RANGE,
 	  { "to", OPTION_TO, "GPA", 0, "up to, not including, this address (the end of RAM)", 0 } },
 	{ COMMAND_ACCESS,

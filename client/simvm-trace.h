@@ -2,11 +2,11 @@
 /*
  * The boot trace: what a VTL 1 does to VTL 0's memory while a guest starts, from a seed.
  *
- * It is defined in a sentence (doc/: 64 regions, each with a cursor that advances page by page in
- * runs, median 64 pages; agents that take turns at the cursors and send lists of 1 to 510 pages,
- * median 8, cut from these runs; one page in ten a lone one anywhere; a fifth of the pages
- * protected a second time, RW, then RX or R; none 10 %, R 25 %, RX 25 %, RW 40 %), and a sentence
- * can be read in more than one way.  This is how it is read here:
+ * Its definition is a sentence: 64 regions, each with a cursor that advances page by page in runs
+ * (median 64 pages); agents take turns at the cursors and send lists of 1 to 510 pages (median 8)
+ * cut from these runs; one page in ten is a lone one anywhere; a fifth of the pages is protected a
+ * second time (RW, then RX or R); none 10 %, R 25 %, RX 25 %, RW 40 %.  A sentence can be read in
+ * more than one way.  This is how it is read here:
  *
  * - The number of protections counts pages in lists, second times included: 300,000 protections
  *   are 250,000 pages of which 50,000 are protected twice.  The shares are of protections, too,

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -55,8 +56,8 @@ static void collect_fds(struct msghdr *message, struct seqpacket_fds *fds)
 	}
 }
 
-ssize_t seqpacket_receive(int socket, void *buffer, size_t size, struct seqpacket_fds *ret_fds,
-			  int flags)
+static ssize_t receive_once(int socket, void *buffer, size_t size, struct seqpacket_fds *fds,
+			    int flags)
 {
 	union control control;
 	struct iovec part = { buffer, size };
@@ -66,20 +67,40 @@ ssize_t seqpacket_receive(int socket, void *buffer, size_t size, struct seqpacke
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
-	ssize_t n;
+	ssize_t n = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
 
-	do
-		n = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	fds->n = 0;
 	if (n < 0)
 		return -errno;
-	ret_fds->n = 0;
-	collect_fds(&message, ret_fds);
-	if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-		seqpacket_fds_close(ret_fds);
-		return -EMSGSIZE;
+	collect_fds(&message, fds);
+	if (n == 0 || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+		seqpacket_fds_close(fds);
+	return message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -EMSGSIZE : n;
+}
+
+ssize_t seqpacket_receive(int socket, void *buffer, size_t size, struct seqpacket_fds *ret_fds,
+			  int flags)
+{
+	bool is_end = false;
+
+	for (;;) {
+		ssize_t n = receive_once(socket, buffer, size, ret_fds, flags);
+
+		/* A peer that closes with our messages unread: told once, before what it said. */
+		if (n == -EINTR || n == -ECONNRESET)
+			continue;
+		if (n == -EAGAIN && is_end)
+			return -EBADMSG;
+		if (n || is_end)
+			return n;
+		/*
+		 * When the last message and the end come just after the queue was found empty, the end
+		 * is told first (unix_dgram_recvmsg() in net/unix/af_unix.c): only the second time is
+		 * it the end.  An empty message looks the same the first time.
+		 */
+		is_end = true;
+		flags |= MSG_DONTWAIT;
 	}
-	return n;
 }
 
 int seqpacket_fds_take(struct seqpacket_fds *fds, size_t i)

@@ -30,8 +30,9 @@ __attribute__((warn_unused_result)) int seqpacket_send(int socket, const struct 
 
 /*
  * Receives one message.  The descriptors that came with it are the caller's from then on
- * (seqpacket_fds_close()).  Returns the message's size in bytes; 0 when the peer has closed;
- * -EAGAIN; -EMSGSIZE for a message larger than the buffer (its descriptors are closed).
+ * (seqpacket_fds_close()); there are none unless the result is positive.  Returns the message's
+ * size in bytes; 0 when the peer has closed and all that it said is received; -EAGAIN; -EMSGSIZE
+ * for a message larger than the buffer; -EBADMSG for an empty one.
  */
 __attribute__((warn_unused_result)) ssize_t seqpacket_receive(int socket, void *buffer, size_t size,
 							      struct seqpacket_fds *ret_fds,

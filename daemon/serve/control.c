@@ -278,10 +278,9 @@ int control_new(struct daemon *daemon, int listening_socket, struct control **re
 	if (control->slice && control->accept_again &&
 	    evutil_make_socket_nonblocking(listening_socket) == 0)
 		/* backlog 0: it listens already */
-		control->listener = evconnlistener_new(daemon->base, on_connection, control,
-						       LEV_OPT_CLOSE_ON_FREE |
-							       LEV_OPT_CLOSE_ON_EXEC,
-						       0, listening_socket);
+		control->listener = evconnlistener_new(
+			daemon->base, on_connection, control,
+			LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, listening_socket);
 	if (!control->listener) {
 		close(listening_socket);
 		control_free(control);
@@ -300,8 +299,7 @@ void control_free(struct control *control)
 		return;
 	if (control->listener)
 		evconnlistener_free(control->listener);
-	while ((client = TAILQ_FIRST(&control->waiting)) ||
-	       (client = TAILQ_FIRST(&control->busy)))
+	while ((client = TAILQ_FIRST(&control->waiting)) || (client = TAILQ_FIRST(&control->busy)))
 		client_free(client);
 	if (control->slice)
 		event_free(control->slice);

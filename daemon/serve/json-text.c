@@ -8,9 +8,9 @@
 #include <string.h>
 
 enum place {
-	BETWEEN,  /* no text has begun */
-	INSIDE,   /* an array or an object is open */
-	WORD,     /* a number, true, false or null that is a whole text */
+	BETWEEN, /* no text has begun */
+	INSIDE,  /* an array or an object is open */
+	WORD,    /* a number, true, false or null that is a whole text */
 	STRING,
 	ESCAPED,  /* behind a backslash */
 	SKIPPING, /* to the end of the line */

@@ -27,8 +27,8 @@ struct json_text {
 	size_t capacity;
 	uint32_t containers; /* bit d: at depth d an object is open, not an array */
 	unsigned int depth;
-	uint8_t place;  /* what the next byte belongs to */
-	uint8_t number; /* how far a number has got */
+	uint8_t place;     /* what the next byte belongs to */
+	uint8_t number;    /* how far a number has got */
 	uint8_t utf8_left; /* bytes of a sequence that are to come */
 	uint8_t utf8_low;  /* the next of them is from here */
 	uint8_t utf8_high; /* to here */
@@ -50,12 +50,14 @@ void json_text_destroy(struct json_text *text);
  * Takes bytes until a text is complete or refused; *ret_taken says how many.  Of what was refused
  * *ret_reason (static) says why; NULL: it is no JSON, and there is no more to say.
  */
-__attribute__((warn_unused_result)) enum json_text_result
-json_text_feed(struct json_text *text, const char *bytes, size_t n, size_t *ret_taken,
-	       const char **ret_reason);
+__attribute__((warn_unused_result)) enum json_text_result json_text_feed(struct json_text *text,
+									 const char *bytes,
+									 size_t n,
+									 size_t *ret_taken,
+									 const char **ret_reason);
 /* No byte comes any more: COMPLETE where that ends a number or a word, REFUSED for half a text. */
-__attribute__((warn_unused_result)) enum json_text_result
-json_text_end(struct json_text *text, const char **ret_reason);
+__attribute__((warn_unused_result)) enum json_text_result json_text_end(struct json_text *text,
+									const char **ret_reason);
 /* Gives up the text and the rest of its line: what json-c says of a complete one that is wrong. */
 void json_text_skip_line(struct json_text *text);
 

@@ -60,7 +60,7 @@ void jsonrpc_refuse(struct jsonrpc_answer *answer, int code, struct json_object 
 static void refuse_standard(struct jsonrpc_answer *answer, enum jsonrpc_code code,
 			    const char *detail)
 {
-	const char *message = code == JSONRPC_PARSE_ERROR      ? "Parse error"
+	const char *message = code == JSONRPC_PARSE_ERROR       ? "Parse error"
 			      : code == JSONRPC_INVALID_REQUEST ? "Invalid Request"
 								: "Method not found";
 

@@ -40,7 +40,9 @@ static bool run_take(struct vm_run *run, uint64_t gfn, uint64_t n_pages, uint8_t
 		     bool is_explicit)
 {
 	if (!run->n_pages)
-		*run = (struct vm_run){ .gfn = gfn, .attributes = protection, .state = is_explicit };
+		*run = (struct vm_run){ .gfn = gfn,
+					.attributes = protection,
+					.state = is_explicit };
 	else if (run->attributes != protection || run->state != is_explicit)
 		return false;
 	run->n_pages += n_pages;

@@ -79,8 +79,9 @@ struct json_object *method_result(struct jsonrpc_answer *answer)
 	return answer->result;
 }
 
-__attribute__((format(printf, 3, 4))) static bool
-refuse_params(struct jsonrpc_answer *answer, const char *path, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static bool refuse_params(struct jsonrpc_answer *answer,
+								const char *path,
+								const char *format, ...)
 {
 	struct json_object *data = json_put_there(json_object_new_object());
 	char reason[JSONRPC_MESSAGE_SIZE];
@@ -117,8 +118,8 @@ static bool refuse_vm(const struct method_call *call, const char *name,
 			      "no VM is named \"" SHOWN "\"; no VM is registered at all", name);
 	else
 		method_refuse(answer, KVMATTR_NO_VM,
-			      "no VM is named \"" SHOWN "\"; registered (%zu): %s%s", name, n, names,
-			      n > MAX_NAMES ? ", and more: vm.list has them all" : "");
+			      "no VM is named \"" SHOWN "\"; registered (%zu): %s%s", name, n,
+			      names, n > MAX_NAMES ? ", and more: vm.list has them all" : "");
 	return false;
 }
 
@@ -145,15 +146,13 @@ static bool take_integer(const struct method_parameter *parameter, struct json_o
 	if (!json_object_is_type(value, json_type_int))
 		return refuse_params(answer, path,
 				     "has to be an integer from %" PRIu64 " to %" PRIu64 ", is %s",
-				     parameter->minimum, parameter->maximum,
-				     json_type_name(value));
+				     parameter->minimum, parameter->maximum, json_type_name(value));
 	argument->number = json_object_get_uint64(value);
 	if (json_object_get_int64(value) < 0 || argument->number < parameter->minimum ||
 	    argument->number > parameter->maximum)
-		return refuse_params(answer, path,
-				     "has to be from %" PRIu64 " to %" PRIu64 ", is " SHOWN,
-				     parameter->minimum, parameter->maximum,
-				     json_object_get_string(value));
+		return refuse_params(
+			answer, path, "has to be from %" PRIu64 " to %" PRIu64 ", is " SHOWN,
+			parameter->minimum, parameter->maximum, json_object_get_string(value));
 	return true;
 }
 
@@ -178,7 +177,7 @@ static bool take_address(struct json_object *value, const char *path,
 	switch (json_object_get_type(value)) {
 	case json_type_int:
 		argument->number = json_object_get_int64(value) < 0 ? UINT64_MAX
-								     : json_object_get_uint64(value);
+								    : json_object_get_uint64(value);
 		break;
 	case json_type_string:
 		if (parse_hex(json_object_get_string(value),
@@ -195,8 +194,8 @@ static bool take_address(struct json_object *value, const char *path,
 	}
 	if (argument->number > limit)
 		return refuse_params(answer, path,
-				     "has to be an address from 0 to 0x%" PRIx64 ", is " SHOWN, limit,
-				     json_object_get_string(value));
+				     "has to be an address from 0 to 0x%" PRIx64 ", is " SHOWN,
+				     limit, json_object_get_string(value));
 	return true;
 }
 
@@ -213,8 +212,7 @@ static bool take_access(struct json_object *value, const char *path,
 	};
 
 	if (!json_object_is_type(value, json_type_string))
-		return refuse_params(answer, path,
-				     "has to be \"r\", \"w\" or \"x\", is %s",
+		return refuse_params(answer, path, "has to be \"r\", \"w\" or \"x\", is %s",
 				     json_type_name(value));
 	for (size_t i = 0; i < sizeof(accesses) / sizeof(accesses[0]); i++) {
 		if (!strcmp(json_object_get_string(value), accesses[i].name) &&
@@ -273,7 +271,8 @@ static bool take_positional(struct method_call *call, struct json_object *params
 	for (size_t i = 0; i < n; i++) {
 		snprintf(path.text, sizeof(path.text), "params[%zu] (%s)", i,
 			 call->method->parameters[i].name);
-		if (!take_argument(call, i, json_object_array_get_idx(params, i), path.text, answer))
+		if (!take_argument(call, i, json_object_array_get_idx(params, i), path.text,
+				   answer))
 			return false;
 	}
 	return true;
@@ -301,7 +300,8 @@ static bool take_named(struct method_call *call, struct json_object *params,
 	struct path path;
 	char known[160];
 
-	json_object_object_foreach (params, name, value) {
+	json_object_object_foreach(params, name, value)
+	{
 		size_t i = 0;
 
 		while (call->method->parameters[i].name &&

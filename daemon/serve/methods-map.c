@@ -69,8 +69,7 @@ static bool take_range(const struct method_call *call, struct kvmattr_range *ret
 		return false;
 	}
 	ret_range->gfn = start >> KVMATTR_PAGE_SHIFT;
-	ret_range->n_pages =
-		((end + KVMATTR_PAGE_SIZE - 1) >> KVMATTR_PAGE_SHIFT) - ret_range->gfn;
+	ret_range->n_pages = ((end + KVMATTR_PAGE_SIZE - 1) >> KVMATTR_PAGE_SHIFT) - ret_range->gfn;
 	return true;
 }
 
@@ -152,18 +151,19 @@ static const struct layer *find_layer(const struct method_call *call, struct jso
 	size_t length = 0;
 
 	if (k <= vtl) {
-		method_refuse(answer, KVMATTR_INVALID_PARAMETER,
-			      "VM %s: layer %u imposes nothing on VTL %u: a layer restricts the VTLs "
-			      "below it",
-			      hosted->name, k, vtl);
+		method_refuse(
+			answer, KVMATTR_INVALID_PARAMETER,
+			"VM %s: layer %u imposes nothing on VTL %u: a layer restricts the VTLs "
+			"below it",
+			hosted->name, k, vtl);
 		return NULL;
 	}
 	if (policy->layers[k].enabled)
 		return &policy->layers[k];
 	for (unsigned int i = 1; i < KVMATTR_N_VTLS; i++)
 		if (policy->layers[i].enabled)
-			length += (size_t)snprintf(layers + length, sizeof(layers) - length,
-						   "%s%u", length ? ", " : "", i);
+			length += (size_t)snprintf(layers + length, sizeof(layers) - length, "%s%u",
+						   length ? ", " : "", i);
 	method_refuse(answer, KVMATTR_INVALID_VTL_STATE,
 		      "VM %s: layer %u is not enabled; enabled: %s", hosted->name, k,
 		      length ? layers : "none");

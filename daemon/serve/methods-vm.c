@@ -107,7 +107,8 @@ static void put_layers(struct json_object *layers, const struct policy *policy)
 		object = json_put_next(layers);
 		json_put_number(object, "layer", k);
 		json_put_boolean(object, "mbec", layer->mbec);
-		json_put_text(object, "default", kvmattr_protection_name(layer->default_protection));
+		json_put_text(object, "default",
+			      kvmattr_protection_name(layer->default_protection));
 		restricts = json_put_new_array(object, "restricts");
 		for (unsigned int i = 0; i < policy->n_views; i++)
 			if (policy->views[i].vtl < k)

@@ -8,22 +8,36 @@
 
 static void method_rpc_methods(const struct method_call *call, struct jsonrpc_answer *answer);
 
-#define VM_PARAMETER { .name = "vm", .type = METHOD_VM, .is_required = true, .summary = "the VM's name" }
-#define VTL_PARAMETER                                                                           \
-	{ .name = "vtl", .type = METHOD_INTEGER, .maximum = KVMATTR_N_VTLS - 1,                 \
-	  .summary = "the VTL that is restricted, and has a view; 0 if left out" }
-#define START_PARAMETER                                                                         \
-	{ .name = "start", .type = METHOD_ADDRESS,                                              \
-	  .summary = "from the page of this address on; the first of RAM if left out" }
-#define END_PARAMETER                                                                           \
-	{ .name = "end", .type = METHOD_ADDRESS,                                                \
-	  .summary = "up to, not including, this address; the end of RAM if left out" }
-#define CURSOR_PARAMETER                                                                        \
-	{ .name = "cursor", .type = METHOD_ADDRESS,                                             \
-	  .summary = "an earlier answer's cursor: go on there; all else as in that call" }
-#define LIMIT_PARAMETER                                                                         \
-	{ .name = "limit", .type = METHOD_INTEGER, .minimum = 1, .maximum = METHODS_MAX_RUNS,   \
-	  .summary = "at most so many runs in the answer; 256 if left out" }
+#define VM_PARAMETER                                                                             \
+	{                                                                                        \
+		.name = "vm", .type = METHOD_VM, .is_required = true, .summary = "the VM's name" \
+	}
+#define VTL_PARAMETER                                                                  \
+	{                                                                              \
+		.name = "vtl", .type = METHOD_INTEGER, .maximum = KVMATTR_N_VTLS - 1,  \
+		.summary = "the VTL that is restricted, and has a view; 0 if left out" \
+	}
+#define START_PARAMETER                                                                     \
+	{                                                                                   \
+		.name = "start", .type = METHOD_ADDRESS,                                    \
+		.summary = "from the page of this address on; the first of RAM if left out" \
+	}
+#define END_PARAMETER                                                                       \
+	{                                                                                   \
+		.name = "end", .type = METHOD_ADDRESS,                                      \
+		.summary = "up to, not including, this address; the end of RAM if left out" \
+	}
+#define CURSOR_PARAMETER                                                                       \
+	{                                                                                      \
+		.name = "cursor", .type = METHOD_ADDRESS,                                      \
+		.summary = "an earlier answer's cursor: go on there; all else as in that call" \
+	}
+#define LIMIT_PARAMETER                                                          \
+	{                                                                        \
+		.name = "limit", .type = METHOD_INTEGER, .minimum = 1,           \
+		.maximum = METHODS_MAX_RUNS,                                     \
+		.summary = "at most so many runs in the answer; 256 if left out" \
+	}
 
 static const struct method methods[] = {
 	{
@@ -82,40 +96,57 @@ static const struct method methods[] = {
 			  "RAM only",
 		.run = method_map_layer,
 		.parameters = { VM_PARAMETER,
-				{ .name = "layer", .type = METHOD_INTEGER, .is_required = true,
-				  .minimum = 1, .maximum = KVMATTR_N_VTLS - 1,
+				{ .name = "layer",
+				  .type = METHOD_INTEGER,
+				  .is_required = true,
+				  .minimum = 1,
+				  .maximum = KVMATTR_N_VTLS - 1,
 				  .summary = "the VTL that imposes" },
-				VTL_PARAMETER, START_PARAMETER, END_PARAMETER, CURSOR_PARAMETER,
+				VTL_PARAMETER,
+				START_PARAMETER,
+				END_PARAMETER,
+				CURSOR_PARAMETER,
 				LIMIT_PARAMETER },
 	},
 	{
 		.name = "map.summary",
-		.summary = "A VTL's memory in equal parts: how many pages of each protection in each",
-		.result = "vm, vtl, commit, start, end, bucket_pages, buckets: array of {bucket (its "
-			  "number from start), gpa, pages: {PROTECTION: number, ...}, private, "
-			  "pending, unknown}; parts without RAM are left out; cursor where there is "
-			  "more: a part that is cut there comes again, with the rest of its pages",
+		.summary =
+			"A VTL's memory in equal parts: how many pages of each protection in each",
+		.result =
+			"vm, vtl, commit, start, end, bucket_pages, buckets: array of {bucket (its "
+			"number from start), gpa, pages: {PROTECTION: number, ...}, private, "
+			"pending, unknown}; parts without RAM are left out; cursor where there is "
+			"more: a part that is cut there comes again, with the rest of its pages",
 		.run = method_map_summary,
-		.parameters = { VM_PARAMETER, VTL_PARAMETER, START_PARAMETER, END_PARAMETER,
+		.parameters = { VM_PARAMETER,
+				VTL_PARAMETER,
+				START_PARAMETER,
+				END_PARAMETER,
 				CURSOR_PARAMETER,
-				{ .name = "buckets", .type = METHOD_INTEGER, .minimum = 1,
+				{ .name = "buckets",
+				  .type = METHOD_INTEGER,
+				  .minimum = 1,
 				  .maximum = METHODS_MAX_BUCKETS,
 				  .summary = "into how many parts; 256 if left out" } },
 	},
 	{
 		.name = "map.explain",
 		.summary = "One page: who allows and who denies it, why, and what KVM enforces",
-		.result = "vm, vtl, gpa, commit, ram, protection (effective), visibility, locks, "
-			  "state (in-force, pending or unknown), state_text, applied (what KVM was "
-			  "last told; null if not known), layers: array of {layer, protection, "
-			  "source (explicit or default), mbec}, accesses: array of {access, allowed, "
-			  "denying: array of layers, intercept (the VTL that gets it, or null)}",
+		.result =
+			"vm, vtl, gpa, commit, ram, protection (effective), visibility, locks, "
+			"state (in-force, pending or unknown), state_text, applied (what KVM was "
+			"last told; null if not known), layers: array of {layer, protection, "
+			"source (explicit or default), mbec}, accesses: array of {access, allowed, "
+			"denying: array of layers, intercept (the VTL that gets it, or null)}",
 		.run = method_map_explain,
 		.parameters = { VM_PARAMETER,
-				{ .name = "gpa", .type = METHOD_ADDRESS, .is_required = true,
+				{ .name = "gpa",
+				  .type = METHOD_ADDRESS,
+				  .is_required = true,
 				  .summary = "any address in the page" },
 				VTL_PARAMETER,
-				{ .name = "access", .type = METHOD_ACCESS,
+				{ .name = "access",
+				  .type = METHOD_ACCESS,
 				  .summary = "only this one; r, w and x if left out" } },
 	},
 	{
@@ -125,7 +156,8 @@ static const struct method methods[] = {
 			  "batches, calls, call_pages, calls_unmerged, calls_saved, refusals, "
 			  "retries, batch_us_total, batch_us_max, queue, unknown_pages}",
 		.run = method_stats_get,
-		.parameters = { { .name = "vm", .type = METHOD_VM,
+		.parameters = { { .name = "vm",
+				  .type = METHOD_VM,
 				  .summary = "the VM's name; all VMs if left out" } },
 	},
 };

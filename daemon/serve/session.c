@@ -412,9 +412,9 @@ static void receive(int socket, short events, void *argument)
 
 		if (n == -EAGAIN)
 			break;
-		if (n == -EMSGSIZE) {
+		if (n == -EMSGSIZE || n == -EBADMSG) {
 			session_close(session, KVMATTR_PROTOCOL_ERROR,
-				      "protocol broken: message over 65536 bytes");
+				      "protocol broken: a message has 16 to 65536 bytes");
 			return;
 		}
 		if (n <= 0) {

@@ -23,6 +23,7 @@ static int set_attributes(void *context, uint32_t view, enum kvmattr_abi abi, ui
 			  uint64_t *size, uint64_t attributes)
 {
 	struct simulated_vmm *vmm = context;
+	int error;
 
 	pthread_mutex_lock(&vmm->lock);
 	vmm->n_at_gate++;
@@ -30,7 +31,10 @@ static int set_attributes(void *context, uint32_t view, enum kvmattr_abi abi, ui
 	while (vmm->gate_is_closed)
 		pthread_cond_wait(&vmm->changed, &vmm->lock);
 	vmm->n_at_gate--;
+	error = vmm->error;
 	pthread_mutex_unlock(&vmm->lock);
+	if (error)
+		return error;
 	return vmm->kernel_ops.set_attributes(vmm->kernel_ops.context, view, abi, gpa, size,
 					      attributes);
 }
@@ -59,6 +63,13 @@ void simulated_vmm_await_call(struct simulated_vmm *vmm)
 void simulated_vmm_open_gate(struct simulated_vmm *vmm)
 {
 	set_gate(vmm, false);
+}
+
+void simulated_vmm_fail(struct simulated_vmm *vmm, int error)
+{
+	pthread_mutex_lock(&vmm->lock);
+	vmm->error = error;
+	pthread_mutex_unlock(&vmm->lock);
 }
 
 /* ---- Life ---------------------------------------------------------------------------------- */

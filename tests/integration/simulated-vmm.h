@@ -32,6 +32,7 @@ struct simulated_vmm {
 	pthread_cond_t changed;
 	bool gate_is_closed;
 	unsigned int n_at_gate;
+	int error; /* that every call fails with, if it is not 0 */
 };
 
 struct simulated_vmm_options {
@@ -67,6 +68,8 @@ void simulated_vmm_close_gate(struct simulated_vmm *vmm);
 /* Waits until one waits there. */
 void simulated_vmm_await_call(struct simulated_vmm *vmm);
 void simulated_vmm_open_gate(struct simulated_vmm *vmm);
+/* From now on every call fails with this errno; with 0, as the kernel has it. */
+void simulated_vmm_fail(struct simulated_vmm *vmm, int error);
 
 /* What the simulated kernel enforces on a page: a protection and KVMATTR_PRIVATE. */
 unsigned int simulated_vmm_page(const struct simulated_vmm *vmm, unsigned int vtl, uint64_t gfn);

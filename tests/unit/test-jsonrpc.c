@@ -141,13 +141,13 @@ static void expect(const char *text, const char *answers)
 	expect_bytes(text, strlen(text), answers);
 }
 
-#define PARSE_ERROR(data)                                                                       \
-	"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32700,\"message\":\"Parse error\"" data      \
+#define PARSE_ERROR(data)                                                                  \
+	"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32700,\"message\":\"Parse error\"" data \
 	"},\"id\":null}"
-#define INVALID_REQUEST_OF(data, id)                                                            \
-	"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32600,\"message\":\"Invalid Request\"" data  \
+#define INVALID_REQUEST_OF(data, id)                                                           \
+	"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32600,\"message\":\"Invalid Request\"" data \
 	"},\"id\":" id "}"
-#define INVALID_REQUEST INVALID_REQUEST_OF("", "null")
+#define INVALID_REQUEST    INVALID_REQUEST_OF("", "null")
 #define RESULT(result, id) "{\"jsonrpc\":\"2.0\",\"result\":" result ",\"id\":" id "}"
 
 /* ---- Section 7 of the specification, example by example ------------------------------------- */
@@ -241,9 +241,11 @@ START_TEST(a_batch_is_answered_in_its_order_without_its_notifications)
 	       "\"params\": {\"name\": \"myself\"}, \"id\": \"5\"},\n"
 	       "  {\"jsonrpc\": \"2.0\", \"method\": \"get_data\", \"id\": \"9\"}\n"
 	       "]\n",
-	       "[" RESULT("7", "\"1\"") "," RESULT("19", "\"2\"") "," INVALID_REQUEST ","
-	       "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32601,\"message\":\"Method not found\"},"
-	       "\"id\":\"5\"}," RESULT("[\"hello\",5]", "\"9\"") "]\n");
+	       "[" RESULT("7", "\"1\"") "," RESULT(
+		       "19",
+		       "\"2\"") "," INVALID_REQUEST ","
+				"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32601,\"message\":\"Method not found\"},"
+				"\"id\":\"5\"}," RESULT("[\"hello\",5]", "\"9\"") "]\n");
 	ck_assert_uint_eq(peer.n_calls, 5);
 }
 END_TEST
@@ -264,9 +266,18 @@ END_TEST
 START_TEST(an_id_comes_back_as_it_was_sent)
 {
 	static const char *const ids[] = {
-		"0",     "-1",   "9007199254740993", "18446744073709551614", "-9223372036854775807",
-		"1.5",   "1e3",  "null",             "\"\"",                 "\"a\\u0000b\"",
-		"\"é€😀\"", "\"\\\"\\\\\"",
+		"0",
+		"-1",
+		"9007199254740993",
+		"18446744073709551614",
+		"-9223372036854775807",
+		"1.5",
+		"1e3",
+		"null",
+		"\"\"",
+		"\"a\\u0000b\"",
+		"\"é€😀\"",
+		"\"\\\"\\\\\"",
 	};
 
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
@@ -309,7 +320,8 @@ START_TEST(an_invalid_request_is_told_its_id_and_what_is_wrong)
 	expect("{\"jsonrpc\":\"2.0\\u0000\",\"method\":\"update\",\"id\":3}\n",
 	       INVALID_REQUEST_OF(",\"data\":\"jsonrpc: has to be \\\"2.0\\\"\"", "3") "\n");
 	expect("{\"jsonrpc\":\"2.0\",\"method\":\"update\",\"params\":null,\"id\":4}\n",
-	       INVALID_REQUEST_OF(",\"data\":\"params: has to be an array or an object\"", "4") "\n");
+	       INVALID_REQUEST_OF(",\"data\":\"params: has to be an array or an object\"",
+				  "4") "\n");
 	expect("{\"jsonrpc\":\"2.0\",\"method\":\"upd\\u0000ate\",\"id\":5}\n",
 	       INVALID_REQUEST_OF(",\"data\":\"method: holds a NUL\"", "5") "\n");
 	expect("{\"jsonrpc\":\"2.0\",\"id\":6}\n", INVALID_REQUEST_OF("", "6") "\n");
@@ -354,9 +366,11 @@ END_TEST
 START_TEST(requests_may_follow_each_other_without_a_newline)
 {
 	expect(CALL("1") CALL("2") " \t\r\n" CALL("3") "[" CALL("4") "]1 2\"x\"",
-	       RESULT("null", "1") "\n" RESULT("null", "2") "\n" RESULT("null", "3") "\n"
-	       "[" RESULT("null", "4") "]\n"
-	       INVALID_REQUEST "\n" INVALID_REQUEST "\n" INVALID_REQUEST "\n");
+	       RESULT("null", "1") "\n" RESULT("null", "2") "\n" RESULT(
+		       "null", "3") "\n"
+				    "[" RESULT("null", "4") "]\n" INVALID_REQUEST
+							    "\n" INVALID_REQUEST
+							    "\n" INVALID_REQUEST "\n");
 }
 END_TEST
 
@@ -366,8 +380,8 @@ START_TEST(after_a_parse_error_the_next_line_is_looked_at_anew)
 	       PARSE_ERROR("") "\n" RESULT("null", "2") "\n");
 	expect("GET / HTTP/1.1\r\n" CALL("3") "\n", PARSE_ERROR("") "\n" RESULT("null", "3") "\n");
 	expect("\"a\n" CALL("4") "\n",
-	       PARSE_ERROR(",\"data\":\"a control character in a string; write it as \\\\u00XX\"")
-	       "\n" RESULT("null", "4") "\n");
+	       PARSE_ERROR(",\"data\":\"a control character in a string; write it as \\\\u00XX\"") "\n" RESULT(
+		       "null", "4") "\n");
 	expect("[1,]\n\n\n" CALL("5"), PARSE_ERROR("") "\n" RESULT("null", "5") "\n");
 }
 END_TEST
@@ -375,14 +389,54 @@ END_TEST
 START_TEST(what_json_forbids_is_a_parse_error)
 {
 	static const char *const texts[] = {
-		"[NaN]",   "[Infinity]", "[-Infinity]", "NaN",      "nan",      "[nan]",
-		"[01]",    "[00]",       "[-01]",       "[-.5]",    "[.5]",     "[1.]",
-		"[1.e5]",  "[+1]",       "[0x10]",      "[1e]",     "[--1]",    "[1-1]",
-		"[-]",     "{'a':1}",    "['a']",       "{a:1}",    "[1,]",     "{\"a\":1,}",
-		"[,1]",    "{,}",        "[1 2]",       "{\"a\"}",  "{\"a\":}", "{\"a\":1 \"b\":2}",
-		"[TRUE]",  "[tru]",      "[nulll]",     "[1true]",  "// x",     "[/* x */]",
-		"]",       "}",          ",",           ":",        "[}",       "{]",
-		"[\"\\x\"]", "[\"\\u12g4\"]", "[1]]",   "\f[1]",    "\v[1]",    "0.",
+		"[NaN]",
+		"[Infinity]",
+		"[-Infinity]",
+		"NaN",
+		"nan",
+		"[nan]",
+		"[01]",
+		"[00]",
+		"[-01]",
+		"[-.5]",
+		"[.5]",
+		"[1.]",
+		"[1.e5]",
+		"[+1]",
+		"[0x10]",
+		"[1e]",
+		"[--1]",
+		"[1-1]",
+		"[-]",
+		"{'a':1}",
+		"['a']",
+		"{a:1}",
+		"[1,]",
+		"{\"a\":1,}",
+		"[,1]",
+		"{,}",
+		"[1 2]",
+		"{\"a\"}",
+		"{\"a\":}",
+		"{\"a\":1 \"b\":2}",
+		"[TRUE]",
+		"[tru]",
+		"[nulll]",
+		"[1true]",
+		"// x",
+		"[/* x */]",
+		"]",
+		"}",
+		",",
+		":",
+		"[}",
+		"{]",
+		"[\"\\x\"]",
+		"[\"\\u12g4\"]",
+		"[1]]",
+		"\f[1]",
+		"\v[1]",
+		"0.",
 		"\xef\xbb\xbf[]",
 	};
 
@@ -403,9 +457,18 @@ END_TEST
 START_TEST(a_string_that_is_not_utf8_is_refused)
 {
 	static const char *const strings[] = {
-		"\xff",         "\x80",         "\xc3",             "\xc3(",
-		"\xc0\x80",     "\xc1\xbf",     "\xe0\x9f\xbf",     "\xe2\x82",
-		"\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+		"\xff",
+		"\x80",
+		"\xc3",
+		"\xc3(",
+		"\xc0\x80",
+		"\xc1\xbf",
+		"\xe0\x9f\xbf",
+		"\xe2\x82",
+		"\xed\xa0\x80",
+		"\xed\xbf\xbf",
+		"\xf0\x8f\xbf\xbf",
+		"\xf4\x90\x80\x80",
 		"\xf5\x80\x80\x80",
 	};
 
@@ -423,8 +486,9 @@ END_TEST
 
 START_TEST(a_string_in_utf8_goes_through_unchanged)
 {
-	static const char text[] = "{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"params\":[\"\x7f é € 😀 "
-				   "\xf4\x8f\xbf\xbf\",{\"ключ\":\"\\u0000\"}],\"id\":1}\n";
+	static const char text[] =
+		"{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"params\":[\"\x7f é € 😀 "
+		"\xf4\x8f\xbf\xbf\",{\"ключ\":\"\\u0000\"}],\"id\":1}\n";
 
 	expect(text, RESULT("[\"\x7f é € 😀 \xf4\x8f\xbf\xbf\",{\"ключ\":\"\\u0000\"}]", "1") "\n");
 }
@@ -479,7 +543,8 @@ END_TEST
 /* A call of echo that is size bytes long. */
 static char *long_call(size_t size)
 {
-	static const char begin[] = "{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"id\":1,\"params\":[\"";
+	static const char begin[] =
+		"{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"id\":1,\"params\":[\"";
 	char *text = malloc(size + 1);
 
 	ck_assert_ptr_nonnull(text);
@@ -553,9 +618,8 @@ START_TEST(the_calls_of_a_batch_are_made_one_at_a_time)
 	}
 	ck_assert(!jsonrpc_has_work(peer.rpc));
 	send_bytes(batch + taken, strlen(batch) - taken);
-	ck_assert_str_eq(peer.answers,
-			 "[" RESULT("null", "1") "," RESULT("null", "2") "," RESULT("null", "3")
-			 "]\n" RESULT("null", "4") "\n");
+	ck_assert_str_eq(peer.answers, "[" RESULT("null", "1") "," RESULT("null", "2") "," RESULT(
+					       "null", "3") "]\n" RESULT("null", "4") "\n");
 }
 END_TEST
 
