@@ -225,23 +225,30 @@ static enum mark main_mark(const struct cell *cell)
 	return best;
 }
 
-/* How full: 0 not at all, 1 a little, 2 up to half, 3 more, 4 all of its RAM. */
-static unsigned int fullness(const struct cell *cell)
-{
-	uint64_t n_restricted = cell->n_ram - cell->pages[MARK_RWX];
+/* How much of a cell's RAM is restricted. */
+enum fullness { FULL_NOTHING, FULL_UNDER_1, FULL_UNDER_10, FULL_UP_TO_HALF, FULL_MORE, FULL_ALL };
 
-	return !n_restricted                      ? 0
-	       : n_restricted == cell->n_ram      ? 4
-	       : n_restricted * 2 > cell->n_ram   ? 3
-	       : n_restricted * 10 >= cell->n_ram ? 2
-						  : 1;
+static enum fullness fullness(const struct cell *cell)
+{
+	uint64_t n = cell->n_ram - cell->pages[MARK_RWX];
+
+	if (!n || n == cell->n_ram)
+		return n ? FULL_ALL : FULL_NOTHING;
+	return n * 2 > cell->n_ram      ? FULL_MORE
+	       : n * 10 >= cell->n_ram  ? FULL_UP_TO_HALF
+	       : n * 100 >= cell->n_ram ? FULL_UNDER_10
+					: FULL_UNDER_1;
 }
 
 /* A cell as a character, without its colour. */
 static const char *draw_cell(const struct cell *cell, bool has_blocks, char letter[2])
 {
-	static const char *const blocks[] = { "·", "░", "▒", "▓", "█" };
-	enum mark mark = main_mark(cell);
+	static const char *const blocks[] = {
+		[FULL_NOTHING] = "·",    [FULL_UNDER_1] = "·", [FULL_UNDER_10] = "░",
+		[FULL_UP_TO_HALF] = "▒", [FULL_MORE] = "▓",    [FULL_ALL] = "█",
+	};
+	enum fullness full = fullness(cell);
+	char capital = marks[main_mark(cell)].letter;
 
 	letter[1] = '\0';
 	if (!cell->n_ram)
@@ -249,12 +256,13 @@ static const char *draw_cell(const struct cell *cell, bool has_blocks, char lett
 	else if (cell->n_unknown)
 		letter[0] = '?';
 	else if (has_blocks)
-		return blocks[fullness(cell)];
-	else if (mark == MARK_RWX)
+		return blocks[full];
+	else if (full == FULL_NOTHING)
 		letter[0] = '.';
+	else if (full == FULL_UNDER_1)
+		letter[0] = ':';
 	else
-		letter[0] = (char)(fullness(cell) >= 3 ? marks[mark].letter
-						       : marks[mark].letter + 'a' - 'A');
+		letter[0] = (char)(full >= FULL_MORE ? capital : capital + 'a' - 'A');
 	return letter;
 }
 
@@ -384,13 +392,16 @@ static void write_hints(const struct picture *picture)
 		   terminal_number(number, picture->cell_pages),
 		   picture->cell_pages == 1 ? "page" : "pages",
 		   terminal_size(row_size, row_pages << PAGE_SHIFT));
-	writer_say(writer, "%s what most of its restricted pages have.",
-		   has_blocks() ? "Its colour says" : "Its letter says");
-	writer_say(writer, "%s",
-		   has_blocks()
-			   ? "How many are restricted: ░ some, ▒ a tenth or more, ▓ more than "
-			     "half, █ all."
-			   : "It is a capital where more than half of its pages are restricted.");
+	if (has_blocks())
+		writer_say(
+			writer,
+			"Its colour is what most of its restricted pages have.  Restricted are: "
+			"a coloured ·\nunder 1 %% of the cell, ░ under 10 %%, ▒ up to half, ▓ more, "
+			"█ all.");
+	else
+		writer_say(writer,
+			   "Its letter is what most of its restricted pages have: a capital, more "
+			   "than half of\nthe cell; a small one, less; a colon, under 1 %%.");
 	if (picture->total.n_unknown)
 		writer_say(writer, "?: it is not known what KVM enforces on %s of these pages.",
 			   terminal_number(number, picture->total.n_unknown));

@@ -21,7 +21,9 @@ struct page_ranges {
 /* A zeroed structure is empty. */
 void page_ranges_destroy(struct page_ranges *ranges);
 void page_ranges_clear(struct page_ranges *ranges);
+/* Their end is at most KVMATTR_GFN_LIMIT (asserted); n_pages may be 0. */
 void page_ranges_add(struct page_ranges *ranges, uint64_t gfn, uint64_t n_pages);
+/* others: not ranges itself (asserted). */
 void page_ranges_add_all(struct page_ranges *ranges, const struct page_ranges *others);
 /* Sorts them by GFN and merges those that overlap or touch. */
 void page_ranges_normalize(struct page_ranges *ranges);

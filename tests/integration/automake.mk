@@ -8,6 +8,7 @@ AM_TESTS_ENVIRONMENT += \
 
 integration_tests += \
 	tests/integration/test-agents \
+	tests/integration/test-faults \
 	tests/integration/test-main-path \
 	tests/integration/test-updates
 
@@ -16,8 +17,11 @@ if HAVE_CHECK
 check_LTLIBRARIES = tests/integration/libharness.la
 endif
 tests_integration_libharness_la_SOURCES = \
+	tests/integration/control-client.c tests/integration/control-client.h \
 	tests/integration/harness.c tests/integration/harness.h \
-	tests/integration/simulated-vmm.c tests/integration/simulated-vmm.h
+	tests/integration/program.c tests/integration/program.h \
+	tests/integration/simulated-vmm.c tests/integration/simulated-vmm.h \
+	tests/integration/vmm-process.c tests/integration/vmm-process.h
 tests_integration_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS) $(JSON_C_CFLAGS)
 tests_integration_libharness_la_LIBADD = client/libsimvm.la client/libkvmattr.la \
 	protocol/libprotocol.la $(CHECK_LIBS) $(JSON_C_LIBS)
@@ -25,6 +29,10 @@ tests_integration_libharness_la_LIBADD = client/libsimvm.la client/libkvmattr.la
 tests_integration_test_agents_SOURCES = tests/integration/test-agents.c
 tests_integration_test_agents_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
 tests_integration_test_agents_LDADD = tests/integration/libharness.la
+
+tests_integration_test_faults_SOURCES = tests/integration/test-faults.c
+tests_integration_test_faults_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_faults_LDADD = tests/integration/libharness.la
 
 tests_integration_test_main_path_SOURCES = tests/integration/test-main-path.c
 tests_integration_test_main_path_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)

@@ -19,6 +19,17 @@ static void probe(void *context, uint32_t view, int *ret_v10_errno, uint64_t *re
 			      ret_cap_errno, ret_cap);
 }
 
+static bool is_to_fail(const struct simulated_vmm *vmm, uint64_t gpa, uint64_t size,
+		       uint64_t attributes)
+{
+	uint64_t gfn = gpa >> KVMATTR_PAGE_SHIFT, end = gfn + (size >> KVMATTR_PAGE_SHIFT);
+	const struct kvmattr_range *range = &vmm->error_range;
+
+	if (!vmm->error || !range->n_pages)
+		return vmm->error;
+	return attributes && gfn < range->gfn + range->n_pages && end > range->gfn;
+}
+
 static int set_attributes(void *context, uint32_t view, enum kvmattr_abi abi, uint64_t *gpa,
 			  uint64_t *size, uint64_t attributes)
 {
@@ -31,7 +42,7 @@ static int set_attributes(void *context, uint32_t view, enum kvmattr_abi abi, ui
 	while (vmm->gate_is_closed)
 		pthread_cond_wait(&vmm->changed, &vmm->lock);
 	vmm->n_at_gate--;
-	error = vmm->error;
+	error = is_to_fail(vmm, *gpa, *size, attributes) ? vmm->error : 0;
 	pthread_mutex_unlock(&vmm->lock);
 	if (error)
 		return error;
@@ -65,11 +76,17 @@ void simulated_vmm_open_gate(struct simulated_vmm *vmm)
 	set_gate(vmm, false);
 }
 
-void simulated_vmm_fail(struct simulated_vmm *vmm, int error)
+void simulated_vmm_fail_at(struct simulated_vmm *vmm, int error, uint64_t gfn, uint64_t n_pages)
 {
 	pthread_mutex_lock(&vmm->lock);
 	vmm->error = error;
+	vmm->error_range = (struct kvmattr_range){ gfn, n_pages };
 	pthread_mutex_unlock(&vmm->lock);
+}
+
+void simulated_vmm_fail(struct simulated_vmm *vmm, int error)
+{
+	simulated_vmm_fail_at(vmm, error, 0, 0);
 }
 
 /* ---- Life ---------------------------------------------------------------------------------- */

@@ -32,7 +32,8 @@ struct simulated_vmm {
 	pthread_cond_t changed;
 	bool gate_is_closed;
 	unsigned int n_at_gate;
-	int error; /* that every call fails with, if it is not 0 */
+	int error;                        /* that calls fail with, if it is not 0 */
+	struct kvmattr_range error_range; /* those that protect a page of it; all if it is empty */
 };
 
 struct simulated_vmm_options {
@@ -70,6 +71,8 @@ void simulated_vmm_await_call(struct simulated_vmm *vmm);
 void simulated_vmm_open_gate(struct simulated_vmm *vmm);
 /* From now on every call fails with this errno; with 0, as the kernel has it. */
 void simulated_vmm_fail(struct simulated_vmm *vmm, int error);
+/* Only those that would restrict (deny bits) a page of the range. */
+void simulated_vmm_fail_at(struct simulated_vmm *vmm, int error, uint64_t gfn, uint64_t n_pages);
 
 /* What the simulated kernel enforces on a page: a protection and KVMATTR_PRIVATE. */
 unsigned int simulated_vmm_page(const struct simulated_vmm *vmm, unsigned int vtl, uint64_t gfn);

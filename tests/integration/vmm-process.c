@@ -20,7 +20,8 @@ __attribute__((noreturn)) static void run_vmm(const struct kvmattrd *d,
 					      int channel)
 {
 	struct simulated_vmm *vmm;
-	struct iovec part = { "a", 1 };
+	char byte = 0;
+	struct iovec part = { &byte, 1 };
 	int fd = -1;
 
 	harness_die_with_parent();
@@ -108,14 +109,17 @@ struct bystander *bystander_start(const struct kvmattrd *d)
 	struct bystander *bystander = mmap(NULL, sizeof(*bystander), PROT_READ | PROT_WRITE,
 					   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
+	pid_t pid;
+
 	ck_assert_ptr_ne(bystander, MAP_FAILED);
-	bystander->pid = fork();
-	ck_assert_int_ge(bystander->pid, 0);
-	if (!bystander->pid) {
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
 		harness_die_with_parent();
 		be_a_bystander(bystander, d);
 		_exit(EXIT_SUCCESS);
 	}
+	bystander->pid = pid;
 	EVENTUALLY(5000, atomic_load(&bystander->n_updates) > 1);
 	return bystander;
 }
