@@ -395,13 +395,13 @@ static void write_hints(const struct picture *picture)
 	if (has_blocks())
 		writer_say(
 			writer,
-			"Its colour is what most of its restricted pages have.  Restricted are: "
-			"a coloured ·\nunder 1 %% of the cell, ░ under 10 %%, ▒ up to half, ▓ more, "
+			"Its colour is what most of its restricted pages have.  Restricted are:\n"
+			"a coloured · under 1 %% of the cell, ░ under 10 %%, ▒ up to half, ▓ more, "
 			"█ all.");
 	else
 		writer_say(writer,
-			   "Its letter is what most of its restricted pages have: a capital, more "
-			   "than half of\nthe cell; a small one, less; a colon, under 1 %%.");
+			   "Its letter is what most of its restricted pages have: a capital, more\n"
+			   "than half of the cell; a small one, up to half; a colon, under 1 %%.");
 	if (picture->total.n_unknown)
 		writer_say(writer, "?: it is not known what KVM enforces on %s of these pages.",
 			   terminal_number(number, picture->total.n_unknown));

@@ -249,7 +249,7 @@ static void parse_rest(struct command_line *line, int argc, char **argv, const c
 		.children = children,
 	};
 	size_t n = 0;
-	char *doc = NULL, *name = NULL;
+	char *doc = NULL, *name = NULL, *word;
 
 	for (size_t i = 0; i < N_COMMAND_OPTIONS; i++)
 		if (command->options & command_options[i].of)
@@ -259,8 +259,11 @@ static void parse_rest(struct command_line *line, int argc, char **argv, const c
 	    asprintf(&name, "%s %s", program, command->words) < 0)
 		terminal_there(NULL);
 	argp.doc = doc;
+	/* whoever parses the whole line still looks at this word */
+	word = argv[0];
 	argv[0] = name;
 	argp_parse(&argp, argc, argv, 0, NULL, line);
+	argv[0] = word;
 	free(doc);
 	free(name);
 }

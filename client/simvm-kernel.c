@@ -121,7 +121,7 @@ static bool is_v10(enum kvmattr_abi abi)
 	return abi == KVMATTR_ABI_V10 || abi == KVMATTR_ABI_V10NA;
 }
 
-/* The patch's kvm_supported_mem_attributes(): v10 kernels answer the capability in deny bits, too. */
+/* The patch's kvm_supported_mem_attributes(): v10 kernels, too, answer it in deny bits. */
 uint64_t simvm_kernel_capability(const struct simvm_kernel *kernel)
 {
 	switch (kernel->abi) {

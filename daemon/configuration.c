@@ -31,7 +31,7 @@ static const struct setting {
 	{ "limits", "max-updates-in-flight", SETTING_NUMBER, AT(max_updates_in_flight), 1, 65536,
 	  4096 },
 	{ "limits", "max-elements-per-batch", SETTING_NUMBER, AT(max_elements_per_batch), 1,
-	  1048576, 32768 },
+	  1048576, 131072 },
 	{ "limits", "max-pages-per-call", SETTING_NUMBER, AT(max_pages_per_call), 1, 1048576,
 	  65536 },
 	{ "limits", "executor-deadline-ms", SETTING_NUMBER, AT(executor_deadline_ms), 10, 600000,

@@ -5,6 +5,7 @@
 #include "seqpacket.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -55,18 +56,29 @@ static int carry_out(struct executor *executor, struct wire_call *call)
 	return 0;
 }
 
+/* All of them, before any is made: a message that is not well-formed does nothing. */
+static bool are_well_formed(const struct executor *executor, const void *data, uint32_t n_calls)
+{
+	struct wire_call call;
+
+	for (uint32_t i = 0; i < n_calls; i++)
+		if (wire_at_call(data, i, &call) || call.target >= executor->n_targets)
+			return false;
+	return true;
+}
+
 static int answer_calls(struct executor *executor, const void *data, size_t size)
 {
 	struct wire_called reply = { 0 };
 	struct wire_calls calls;
 
-	if (wire_get_calls(data, size, &calls))
+	if (wire_get_calls(data, size, &calls) || !are_well_formed(executor, data, calls.n_calls))
 		return -EPROTO;
 	while (reply.n_done < calls.n_calls && !reply.error) {
 		struct wire_call call;
 		uint64_t whole;
 
-		if (wire_at_call(data, reply.n_done, &call) || call.target >= executor->n_targets)
+		if (wire_at_call(data, reply.n_done, &call))
 			return -EPROTO;
 		whole = call.size;
 		reply.error = carry_out(executor, &call);

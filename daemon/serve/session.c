@@ -21,6 +21,7 @@
 
 /* Messages that one peer may have handled in a row before the others have their turn. */
 #define MESSAGES_IN_A_ROW 8
+#define SHORT_MESSAGE     4096
 #define MAX_FAILURES_IN_ANSWER \
 	((WIRE_MAX_MESSAGE - sizeof(struct wire_answer)) / sizeof(struct wire_failure))
 
@@ -423,6 +424,9 @@ static void receive(int socket, short events, void *argument)
 		}
 		take(session, buffer, (size_t)n, &fds);
 		seqpacket_fds_close(&fds);
+		/* A peer with more to say packs it: behind a short message there is none to look for. */
+		if (n < SHORT_MESSAGE)
+			break;
 	}
 	read_or_pause(session);
 }

@@ -2,15 +2,20 @@
 # Measurements, each against a named peer in the same run.  "make bench" builds and runs them.
 bench_programs = \
 	tests/bench/bench-attribute-map \
-	tests/bench/bench-boot-trace
+	tests/bench/bench-boot-trace \
+	tests/bench/bench-latency
 EXTRA_PROGRAMS = $(bench_programs)
 
 tests_bench_bench_attribute_map_SOURCES = tests/bench/bench-attribute-map.c
 tests_bench_bench_attribute_map_LDADD = daemon/libpolicy.la
 tests_bench_bench_boot_trace_SOURCES = tests/bench/bench-boot-trace.c
 tests_bench_bench_boot_trace_LDADD = client/libsimvm.la daemon/libpolicy.la
+tests_bench_bench_latency_SOURCES = tests/bench/bench-latency.c
+tests_bench_bench_latency_LDADD = client/libkvmattr.la
 
-bench: $(bench_programs)
-	@for program in $(bench_programs); do echo; $$program || exit 1; done
+bench: all $(bench_programs)
+	@tests/bench/bench-attribute-map
+	@echo; tests/bench/bench-boot-trace
+	@echo; tests/bench/bench-latency daemon/kvmattrd
 CLEANFILES += $(bench_programs)
 .PHONY: bench

@@ -10,7 +10,8 @@ integration_tests += \
 	tests/integration/test-agents \
 	tests/integration/test-faults \
 	tests/integration/test-main-path \
-	tests/integration/test-updates
+	tests/integration/test-updates \
+	tests/integration/test-vmm-death
 
 # What the programs share.
 if HAVE_CHECK
@@ -41,3 +42,7 @@ tests_integration_test_main_path_LDADD = tests/integration/libharness.la
 tests_integration_test_updates_SOURCES = tests/integration/test-updates.c
 tests_integration_test_updates_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
 tests_integration_test_updates_LDADD = tests/integration/libharness.la
+
+tests_integration_test_vmm_death_SOURCES = tests/integration/test-vmm-death.c
+tests_integration_test_vmm_death_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_vmm_death_LDADD = tests/integration/libharness.la

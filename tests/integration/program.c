@@ -48,9 +48,14 @@ static char *read_all(int fd)
 	return text;
 }
 
-char *program_said(const struct program *program)
+bool program_has_said(const struct program *program, const char *part)
 {
-	return read_all(program->out);
+	char *out = read_all(program->out), *err = read_all(program->err);
+	bool has = strstr(out, part) || strstr(err, part);
+
+	free(out);
+	free(err);
+	return has;
 }
 
 bool program_has_ended(const struct program *program)

@@ -26,8 +26,8 @@ struct program_result {
 /* argv ends with NULL. */
 struct program program_start(const char *const *argv);
 bool program_has_ended(const struct program *program);
-/* What it has said on standard output so far; the caller's to free. */
-char *program_said(const struct program *program);
+/* It has said that by now, on standard output or error. */
+bool program_has_said(const struct program *program, const char *part);
 /* Waits for its end. */
 struct program_result program_wait(struct program *program);
 /* Both. */

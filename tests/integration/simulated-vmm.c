@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEFAULT_PAGES 4096
 #define N_RUNS        512
@@ -44,6 +45,8 @@ static int set_attributes(void *context, uint32_t view, enum kvmattr_abi abi, ui
 	vmm->n_at_gate--;
 	error = is_to_fail(vmm, *gpa, *size, attributes) ? vmm->error : 0;
 	pthread_mutex_unlock(&vmm->lock);
+	if (vmm->delay_ms)
+		usleep(vmm->delay_ms * 1000);
 	if (error)
 		return error;
 	return vmm->kernel_ops.set_attributes(vmm->kernel_ops.context, view, abi, gpa, size,

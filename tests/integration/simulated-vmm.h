@@ -33,6 +33,7 @@ struct simulated_vmm {
 	bool gate_is_closed;
 	unsigned int n_at_gate;
 	int error;                        /* that calls fail with, if it is not 0 */
+	unsigned int delay_ms;            /* of every call, before it is made */
 	struct kvmattr_range error_range; /* those that protect a page of it; all if it is empty */
 };
 

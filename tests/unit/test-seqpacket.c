@@ -70,7 +70,8 @@ static ino_t inode(int fd)
 
 START_TEST(a_message_arrives_whole_from_all_its_parts)
 {
-	struct iovec parts[3] = { { "ab", 2 }, { "", 0 }, { "cde", 3 } };
+	char letters[] = "abcde";
+	struct iovec parts[3] = { { letters, 2 }, { letters, 0 }, { letters + 2, 3 } };
 	struct seqpacket_fds fds;
 	char buffer[16];
 
@@ -167,15 +168,35 @@ START_TEST(fds_for_which_there_is_no_room_are_an_error_and_none_is_left_open)
 END_TEST
 
 /* No message of the protocol is empty, and on this kind of socket an empty one looks like the end. */
-START_TEST(an_empty_message_counts_as_the_end_and_its_fds_are_closed)
+START_TEST(an_empty_message_is_an_error_and_its_fds_are_closed)
 {
 	int sent[2] = { 0, 1 };
 	struct seqpacket_fds fds;
 	char byte;
+	size_t n_fds = (size_t)_i;
 
-	ck_assert_int_eq(send_bytes("", 0, sent, 2), 0);
-	ck_assert_int_eq(seqpacket_receive(ends[1], &byte, 1, &fds, 0), 0);
+	ck_assert_int_eq(send_bytes("", 0, sent, n_fds), 0);
+	ck_assert_int_eq(seqpacket_receive(ends[1], &byte, 1, &fds, _i ? MSG_DONTWAIT : 0),
+			 -EBADMSG);
 	ck_assert_int_eq(n_open_fds(), n_fds_before);
+	ck_assert_int_eq(send_bytes("", 0, sent, n_fds), 0);
+	ck_assert_int_eq(send_bytes("", 0, sent, n_fds), 0);
+	ck_assert_int_le(seqpacket_receive(ends[1], &byte, 1, &fds, 0), 0);
+}
+END_TEST
+
+START_TEST(what_a_peer_said_is_received_even_if_it_left_without_reading)
+{
+	struct seqpacket_fds fds;
+	char byte = 0;
+	struct iovec part = { &byte, 1 };
+
+	ck_assert_int_eq(seqpacket_send(ends[1], &part, 1, NULL, 0, 0), 0);
+	ck_assert_int_eq(send_bytes("x", 1, NULL, 0), 0);
+	close_end(0);
+	ck_assert_int_eq(seqpacket_receive(ends[1], &byte, 1, &fds, 0), 1);
+	ck_assert_int_eq(byte, 'x');
+	ck_assert_int_eq(seqpacket_receive(ends[1], &byte, 1, &fds, 0), 0);
 }
 END_TEST
 
@@ -233,10 +254,10 @@ END_TEST
 
 START_TEST(a_bad_descriptor_is_an_error_in_either_direction)
 {
-	struct iovec part = { "x", 1 };
 	int bad = -1;
 	struct seqpacket_fds fds;
-	char byte;
+	char byte = 0;
+	struct iovec part = { &byte, 1 };
 
 	ck_assert_int_eq(seqpacket_send(-1, &part, 1, NULL, 0, 0), -EBADF);
 	ck_assert_int_eq(seqpacket_receive(-1, &byte, 1, &fds, 0), -EBADF);
@@ -257,10 +278,11 @@ int main(void)
 	tcase_add_test(all, a_descriptor_that_was_taken_is_not_closed_with_the_others);
 	tcase_add_test(all, a_message_that_does_not_fit_is_an_error_and_its_fds_are_closed);
 	tcase_add_test(all, fds_for_which_there_is_no_room_are_an_error_and_none_is_left_open);
-	tcase_add_test(all, an_empty_message_counts_as_the_end_and_its_fds_are_closed);
+	tcase_add_loop_test(all, an_empty_message_is_an_error_and_its_fds_are_closed, 0, 3);
 	tcase_add_test(all, nothing_to_receive_is_eagain);
 	tcase_add_test(all, no_room_to_send_is_eagain_and_what_was_sent_is_whole);
 	tcase_add_test(all, what_was_sent_is_received_before_the_end);
+	tcase_add_test(all, what_a_peer_said_is_received_even_if_it_left_without_reading);
 	tcase_add_test(all, sending_to_a_closed_peer_is_an_error_and_no_signal);
 	tcase_add_test(all, a_bad_descriptor_is_an_error_in_either_direction);
 	tcase_add_test_raise_signal(assertions, a_descriptor_that_is_not_there_cannot_be_taken,
