@@ -27,6 +27,15 @@ static const char *const protections[KVMATTR_PROTECTION + 1] = {
 	"u",    "ru", "wu", "rwu", "x", "rx", "wx", "rwx",
 };
 
+EXPORT int kvmattr_is_vm_name(const char *name)
+{
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	size_t n = strspn(name, allowed);
+
+	return n && n < KVMATTR_NAME_SIZE && !name[n] && *name != '.' && *name != '-';
+}
+
 EXPORT const char *kvmattr_status_name(int status)
 {
 	return status >= 0 && status < KVMATTR_N_STATUSES ? statuses[status].name : NULL;

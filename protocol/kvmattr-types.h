@@ -105,6 +105,8 @@ enum kvmattr_status {
 		KVMATTR_N_STATUSES
 };
 
+/* Is it a name that a VM can have?  Any thread. */
+int kvmattr_is_vm_name(const char *name);
 /* "ACCESS_DENIED" and the like; NULL for a number that is no status.  Static; any thread. */
 const char *kvmattr_status_name(int status);
 /* A sentence for people.  For a negative number, what strerror() says.  Static; any thread. */

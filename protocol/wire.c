@@ -111,20 +111,11 @@ const char *wire_get_notice(const void *data, size_t size, struct wire_notice *r
 	return is_text(ret->text, sizeof(ret->text)) ? NULL : "text";
 }
 
-static bool is_vm_name(const char name[KVMATTR_NAME_SIZE])
-{
-	static const char allowed[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-
-	return is_text(name, KVMATTR_NAME_SIZE) && *name && *name != '.' && *name != '-' &&
-	       !name[strspn(name, allowed)];
-}
-
 const char *wire_get_register(const void *data, size_t size, struct wire_register *ret)
 {
 	if (!get(data, size, ret, sizeof(*ret)))
 		return "header.size";
-	if (!is_vm_name(ret->name))
+	if (!is_name(ret->name, sizeof(ret->name)))
 		return "name";
 	if (!ret->n_views || ret->n_views > KVMATTR_N_VTLS)
 		return "n_views";

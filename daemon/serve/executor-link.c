@@ -192,7 +192,7 @@ static void receive(int socket, short events, void *argument)
 		if (n == -EAGAIN)
 			return;
 		if (n <= 0) {
-			link->why_gone = "the executor closed its socket";
+			link->why_gone = "the VMM has ended, or closed its executor's socket";
 		} else {
 			seqpacket_fds_close(&fds);
 			if (take(link, (size_t)n))

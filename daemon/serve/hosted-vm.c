@@ -357,6 +357,12 @@ static enum kvmattr_status check_name(const struct daemon *daemon, const char *n
 {
 	const struct hosted_vm *hosted;
 
+	if (!kvmattr_is_vm_name(name))
+		return refuse(
+			text, size, KVMATTR_INVALID_PARAMETER,
+			"'%s' is no name for a VM: 1 to 63 letters, digits, '.', '_' and '-', the "
+			"first no '.' or '-'",
+			name);
 	if (daemon->n_vms >= daemon->limits.max_vms)
 		return refuse(text, size, KVMATTR_LIMIT_EXCEEDED,
 			      "the daemon hosts %u VMs, as many as it may (max-vms)",
