@@ -82,8 +82,8 @@ enum ctl_exit command_status(const struct command_input *input)
 	version = terminal_safe(answer_text(daemon, "version"));
 	writer_begin_object(writer, NULL, NULL);
 	writer_say(writer,
-		   "kvmattrd %s, process %" PRIu64 ", up for %s: %" PRIu64 " VMs, %" PRIu64
-		   " sessions%s",
+		   "kvmattrd %s, process %" PRIu64 ", up for %s; VMs: %" PRIu64
+		   ", sessions: %" PRIu64 "%s",
 		   version, answer_number(daemon, "pid"),
 		   terminal_duration(uptime, answer_number(daemon, "uptime_us")),
 		   answer_number(counters, "vms"), answer_number(counters, "sessions"),

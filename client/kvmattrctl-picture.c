@@ -413,9 +413,9 @@ static void write_hints(const struct picture *picture)
 			   terminal_number(number, picture->total.n_private));
 	if (picture->cell_pages > 1)
 		writer_say(writer,
-			   "Zoom: kvmattrctl map show %s --from 0x%" PRIx64 " --to 0x%" PRIx64 "%s",
-			   name, start << PAGE_SHIFT, (start + row_pages) << PAGE_SHIFT,
-			   picture->input->depth ? "" : ", or --depth 1");
+			   "Zoom%s:\nkvmattrctl map show %s --from 0x%" PRIx64 " --to 0x%" PRIx64,
+			   picture->input->depth ? "" : " with --depth 1, or", name,
+			   start << PAGE_SHIFT, (start + row_pages) << PAGE_SHIFT);
 	else
 		writer_say(writer, "Why a page is what it is: kvmattrctl explain %s 0x%" PRIx64,
 			   name, start << PAGE_SHIFT);

@@ -14,7 +14,6 @@ const char *argp_program_version = "kvmattr-simvm " PACKAGE_VERSION;
 
 enum {
 	OPTION_SOCKET = 0x100,
-	OPTION_RUNTIME_DIR,
 	OPTION_NAME,
 	OPTION_RAM,
 	OPTION_VIEWS,
@@ -34,7 +33,7 @@ enum {
 static const struct argp_option option_table[] = {
 	{ NULL, 0, NULL, 0, "The daemon:", 1 },
 	{ "socket", OPTION_SOCKET, "PATH", 0, "its agent socket", 0 },
-	{ "runtime-dir", OPTION_RUNTIME_DIR, "DIR", 0, "the directory of its sockets", 0 },
+	{ "runtime-dir", 'r', "DIR", 0, "the directory of its sockets", 0 },
 	{ NULL, 0, NULL, 0, "The VM:", 2 },
 	{ "name", OPTION_NAME, "VM", 0, "its name (simvm)", 0 },
 	{ "ram", OPTION_RAM, "SIZE", 0, "its RAM, with K, M, G or T (64G)", 0 },
@@ -162,7 +161,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	case OPTION_SOCKET:
 		options->socket = argument;
 		break;
-	case OPTION_RUNTIME_DIR:
+	case 'r':
 		options->runtime_dir = argument;
 		break;
 	case OPTION_NAME:

@@ -9,6 +9,7 @@ AM_TESTS_ENVIRONMENT += \
 integration_tests += \
 	tests/integration/test-agents \
 	tests/integration/test-faults \
+	tests/integration/test-hostile-messages \
 	tests/integration/test-main-path \
 	tests/integration/test-updates \
 	tests/integration/test-vmm-death
@@ -21,6 +22,8 @@ tests_integration_libharness_la_SOURCES = \
 	tests/integration/control-client.c tests/integration/control-client.h \
 	tests/integration/harness.c tests/integration/harness.h \
 	tests/integration/program.c tests/integration/program.h \
+	tests/integration/raw-peer.c tests/integration/raw-peer.h \
+	tests/integration/siege.c tests/integration/siege.h \
 	tests/integration/simulated-vmm.c tests/integration/simulated-vmm.h \
 	tests/integration/vmm-process.c tests/integration/vmm-process.h
 tests_integration_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS) $(JSON_C_CFLAGS)
@@ -34,6 +37,10 @@ tests_integration_test_agents_LDADD = tests/integration/libharness.la
 tests_integration_test_faults_SOURCES = tests/integration/test-faults.c
 tests_integration_test_faults_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
 tests_integration_test_faults_LDADD = tests/integration/libharness.la
+
+tests_integration_test_hostile_messages_SOURCES = tests/integration/test-hostile-messages.c
+tests_integration_test_hostile_messages_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_hostile_messages_LDADD = tests/integration/libharness.la
 
 tests_integration_test_main_path_SOURCES = tests/integration/test-main-path.c
 tests_integration_test_main_path_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)

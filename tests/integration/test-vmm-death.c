@@ -223,7 +223,8 @@ START_TEST(a_vmm_whose_executor_goes_is_told_and_its_vm_is_gone)
 	agent = simulated_vmm_open_agent(vmm, 1, 0);
 	ck_assert_int_eq(shutdown(kvmattr_executor_fd(vmm->owner), SHUT_RDWR), 0);
 	EVENTUALLY(GONE_MS, kvmattr_dispatch(agent) == -EPIPE);
-	expect_refusal(agent, kvmattr_flush(agent), -EPIPE, "the VMM has ended, or closed its executor's socket");
+	expect_refusal(agent, kvmattr_flush(agent), -EPIPE,
+		       "the VMM has ended, or closed its executor's socket");
 	expect_refusal(vmm->owner, kvmattr_dispatch(vmm->owner), -EPIPE,
 		       "the VMM has ended, or closed its executor's socket");
 	kvmattr_close(agent);

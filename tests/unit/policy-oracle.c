@@ -2,8 +2,8 @@
 #include "tests/unit/policy-oracle.h"
 
 #include "daemon/policy/fold.h"
+#include "tests/unit/seeded-suite.h"
 
-#include <check.h>
 #include <string.h>
 
 #define BROKEN(name) (UINT32_C(1) << KVMATTR_##name)
@@ -442,24 +442,27 @@ static void expect_same_explanation(const struct oracle *oracle, const struct po
 }
 
 static void expect_same_layer_fold(const struct oracle *oracle, const struct policy *policy,
-				   unsigned int layer, unsigned int view)
+				   unsigned int layer, unsigned int view, uint64_t start)
 {
 	uint8_t wanted[ORACLE_PAGES];
 	struct fold_span span;
 
-	for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++)
+	for (uint64_t gfn = start; gfn < ORACLE_PAGES; gfn++)
 		wanted[gfn] = oracle_imposed(oracle, layer, view, gfn);
-	for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn = span.end) {
+	for (uint64_t gfn = start; gfn < ORACLE_PAGES; gfn = span.end) {
 		fold_layer(policy, layer, policy->views[view].vtl, gfn, ORACLE_PAGES, &span);
 		expect_same_span(&span, gfn, wanted);
 	}
 }
 
 void oracle_expect_same_fold(const struct oracle *oracle, const struct policy *policy,
-			     unsigned int access)
+			     uint64_t *random)
 {
+	uint64_t start = random_below(random, 2) * random_below(random, ORACLE_PAGES);
+
 	for (unsigned int v = 0; v < oracle->n_views; v++) {
 		const struct view *view = &policy->views[v];
+		unsigned int access = (unsigned int)random_below(random, KVMATTR_PROTECTION + 1);
 		uint8_t wanted[ORACLE_PAGES];
 		struct fold_span span;
 
@@ -471,11 +474,11 @@ void oracle_expect_same_fold(const struct oracle *oracle, const struct policy *p
 				      (unsigned int)gfn, wanted[gfn]);
 			expect_same_explanation(oracle, policy, v, gfn, access);
 		}
-		for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn = span.end) {
+		for (uint64_t gfn = start; gfn < ORACLE_PAGES; gfn = span.end) {
 			fold_effective(policy, view, gfn, ORACLE_PAGES, &span);
 			expect_same_span(&span, gfn, wanted);
 		}
 		for (unsigned int k = view->vtl + 1u; k < KVMATTR_N_VTLS; k++)
-			expect_same_layer_fold(oracle, policy, k, v);
+			expect_same_layer_fold(oracle, policy, k, v, start);
 	}
 }

@@ -64,8 +64,8 @@ uint8_t oracle_imposed(const struct oracle *oracle, unsigned int layer, unsigned
 
 /* The policy holds exactly what the oracle does: pages, locks, layers, counts.  A Check assertion. */
 void oracle_expect_same(const struct oracle *oracle, const struct policy *policy);
-/* All the folds of the policy say what the oracle says.  access: for the explanations. */
+/* All the folds of the policy say what the oracle says, from some page on, for some accesses. */
 void oracle_expect_same_fold(const struct oracle *oracle, const struct policy *policy,
-			     unsigned int access);
+			     uint64_t *random);
 
 #endif

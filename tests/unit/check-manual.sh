@@ -1,0 +1,284 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The manual says what the programs do: every option of --help, every setting, every function of
+# the library, every message with its fields, every status.  It reads the programs' --help, the
+# sources and the manual's sources, and prints TAP.  Runs in the top of a build directory.
+set -u
+# So that argp's words are where they are looked for, whatever the caller's terminal and language.
+LC_ALL=C ARGP_HELP_FMT=
+export LC_ALL ARGP_HELP_FMT
+
+top=${srcdir:-$(dirname "$0")/../..}
+doc=$top/doc
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+n=0
+n_failed=0
+
+# ok LABEL: by the status of the command before it.
+ok() {
+	if [ $? -eq 0 ]; then
+		verdict=ok
+	else
+		verdict='not ok'
+		n_failed=$((n_failed + 1))
+	fi
+	n=$((n + 1))
+	echo "$verdict $n - $1"
+}
+
+# Nothing to look for is a failure, too: then it is the test that has drifted.
+there_are() { # FILE WHAT
+	[ -s "$1" ]
+	ok "there is something to look for: $2"
+}
+
+# ---- Options ----------------------------------------------------------------------------------
+
+# "-f --foreground" or "- --socket", one option a line, as argp prints them.
+options_of_help() {
+	sed -n -e 's/^ *\(-[a-zA-Z?]\), --\([a-z-]*\).*/\1 --\2/p' \
+		-e 's/^  *--\([a-z-]*\).*/- --\1/p' | sort -u
+}
+
+# The options that a manual page describes: its lines that begin with one.
+options_of_page() {
+	sed -n '/^\*-/p' "$1" | grep -o -e '--[a-z-]*' | sort -u
+}
+
+check_options() { # PROGRAM PAGE HELP
+	options_of_help <"$3" >"$work/options"
+	there_are "$work/options" "options of $1"
+	while read -r short long; do
+		if [ "$short" = - ]; then
+			grep -q -e "^\*$long\*" -e "^\*.*, \*$long\*" -e "; \*$long\*" "$doc/$2.scd"
+			ok "$1: $long stands in $2"
+		else
+			grep -q -e "^\*$short\*, \*$long\*" "$doc/$2.scd"
+			ok "$1: $short, $long stands in $2"
+		fi
+	done <"$work/options"
+	options_of_page "$doc/$2.scd" >"$work/described"
+	while read -r long; do
+		case $long in
+		--help | --usage | --version) continue ;; # argp's own
+		esac
+		grep -q -e " $long\$" "$work/options"
+		ok "$1: $long of $2 is one of its options"
+	done <"$work/described"
+}
+
+check_program() { # PROGRAM PAGE
+	"./$1" --help >"$work/help"
+	ok "$1 --help says something"
+	check_options "$1" "$2" "$work/help"
+}
+
+check_program daemon/kvmattrd kvmattrd.8
+check_program client/kvmattr-simvm kvmattr-simvm.1
+
+# kvmattrctl has options of its own and those of its commands.
+client/kvmattrctl --help >"$work/help"
+ok "client/kvmattrctl --help says something"
+sed -n '/^ *Commands:/,/^$/s/^  \([a-z]*\( [a-z]*\)\{0,1\}\).*/\1/p' "$work/help" |
+	sed 's/ *$//' >"$work/commands"
+there_are "$work/commands" 'commands of kvmattrctl'
+while read -r words; do
+	# shellcheck disable=SC2086 # a command may be two words
+	client/kvmattrctl $words --help </dev/null >>"$work/help"
+	ok "kvmattrctl $words --help says something"
+	grep -q "^\*$words\*\|; \*$words\*" "$doc/kvmattrctl.1.scd"
+	ok "kvmattrctl: $words stands in kvmattrctl.1"
+done <"$work/commands"
+check_options client/kvmattrctl kvmattrctl.1 "$work/help"
+
+# ---- Settings ---------------------------------------------------------------------------------
+
+# "section key type min max default", from the table in configuration.c.
+tr '\n\t' '  ' <"$top/daemon/configuration.c" |
+	grep -o '{ "[a-z]*", "[a-z-]*", SETTING_[A-Z]*, AT([a-z_]*), [^}]*}' |
+	sed 's/[{}",]/ /g; s/AT([a-z_]*)//' >"$work/settings"
+# What the page says of a section's key, in one line.
+setting_of_page() { # SECTION KEY
+	awk -v section="# SECTION [$1]" -v key="*$2* = " '
+		/^# / { there = $0 == section }
+		/^\*/ { mine = there && index($0, key) == 1 }
+		mine { printf "%s ", $0 }' "$doc/kvmattrd.conf.5.scd"
+}
+there_are "$work/settings" 'settings of kvmattrd'
+while read -r section key type min max otherwise; do
+	setting_of_page "$section" "$key" >"$work/setting"
+	[ -s "$work/setting" ]
+	ok "setting $key stands in kvmattrd.conf.5, section $section"
+	case $type in
+	SETTING_NUMBER)
+		grep -q "= $min to $max .*Default:[[:space:]]*$otherwise[.,]" "$work/setting"
+		ok "setting $key: its range and default are $min to $max, $otherwise"
+		;;
+	SETTING_MODE)
+		grep -q "$min to $max\. Default: $otherwise\." "$work/setting"
+		ok "setting $key: its range and default are $min to $max, $otherwise"
+		;;
+	esac
+done <"$work/settings"
+sed -n 's/^\*\([a-z-]*\)\* = .*/\1/p' "$doc/kvmattrd.conf.5.scd" >"$work/described"
+while read -r key; do
+	grep -q " $key " "$work/settings"
+	ok "setting $key of kvmattrd.conf.5 is one of kvmattrd's"
+done <"$work/described"
+
+# ---- The library ------------------------------------------------------------------------------
+
+sed -n 's/^[[:space:]]*\(kvmattr_[a-z_]*\);$/\1/p' "$top/client/libkvmattr.map" >"$work/functions"
+there_are "$work/functions" 'functions of libkvmattr'
+while read -r name; do
+	grep -q "\*$name\*()" "$doc/libkvmattr.3.scd"
+	ok "$name() stands in libkvmattr.3"
+done <"$work/functions"
+grep -o '\*kvmattr_[a-z_]*\*()' "$doc/libkvmattr.3.scd" | tr -d '*()' | sort -u >"$work/described"
+while read -r name; do
+	grep -qx "$name" "$work/functions"
+	ok "$name() of libkvmattr.3 is one of its functions"
+done <"$work/described"
+
+# ---- The protocol: numbers --------------------------------------------------------------------
+
+page=$doc/kvmattr-protocol.7.scd
+types=$top/protocol/kvmattr-types.h
+wire=$top/protocol/wire.h
+
+# The enumerators "NAME = NUMBER" from a line on to the next "};".
+enumerators() { # FILE FIRST-LINE PREFIX
+	sed -n "/^$2/,/^}/s/^[[:space:]]*$3\([A-Z0-9_]*\) = \([0-9]*\),.*/\2 \1/p" "$1"
+}
+
+# A table of the page under a header: the first two cells of its rows.
+numbered_rows() { # SECTION
+	awk -v section="# $1" '
+		/^# / { there = $0 == section }
+		there && /^\|. *[0-9]/ { number = $2; getline; print number, $2 }' "$page" |
+		sed 's/:.*//'
+}
+
+check_numbers() { # WHAT SECTION
+	there_are "$work/numbers" "$1"
+	numbered_rows "$2" >"$work/rows"
+	while read -r number name; do
+		grep -qx "$number $name" "$work/rows"
+		ok "$1 $name is $number in kvmattr-protocol.7"
+	done <"$work/numbers"
+	while read -r number name; do
+		grep -qx "$number $name" "$work/numbers"
+		ok "$1 $name, $number in kvmattr-protocol.7, exists"
+	done <"$work/rows"
+}
+
+sed -n 's/^[[:space:]]*X(\([A-Z_]*\), \([0-9]*\), .*/\2 \1/p' "$types" >"$work/numbers"
+check_numbers status STATUSES
+enumerators "$types" 'enum kvmattr_update_kind' KVMATTR_ >"$work/numbers"
+check_numbers update UPDATES
+enumerators "$types" 'enum kvmattr_abi' KVMATTR_ABI_ >"$work/numbers"
+check_numbers ABI WORDS
+
+enumerators "$wire" 'enum wire_type' WIRE_ >"$work/numbers"
+there_are "$work/numbers" messages
+sed -n '/^## .*([0-9]*)/p' "$page" | tr ',' '\n' |
+	sed -n 's/[# ]*\([A-Z_]*\) (\([0-9]*\))/\2 \1/p' >"$work/rows"
+while read -r number name; do
+	grep -qx "$number $name" "$work/rows"
+	ok "message $name is $number in kvmattr-protocol.7"
+done <"$work/numbers"
+while read -r number name; do
+	grep -qx "$number $name" "$work/numbers"
+	ok "message $name, $number in kvmattr-protocol.7, exists"
+done <"$work/rows"
+
+# ---- The protocol: layouts --------------------------------------------------------------------
+
+# "NAME size SIZE" and "NAME OFFSET SIZE FIELD".  Messages are in capitals, as in the page.
+# Structures have no padding: the header's assertions on their sizes see to that.
+awk '
+	function size_of(type) {
+		if (type == "char") return 1
+		if (type == "struct wire_header") return 16
+		if (type ~ /^u?int[0-9]+_t$/) { gsub(/[^0-9]/, "", type); return type / 8 }
+		return 0
+	}
+	/^#define [A-Z_]+ +\(?(1 \+ )?[0-9]+u?\)?/ { number = $3; sub(/u$/, "", number); constant[$2] = number }
+	/^struct (wire_[a-z_]+|kvmattr_range) \{/ {
+		name = $2
+		sub(/^wire_|^kvmattr_/, "", name)
+		inside = 1
+		offset = is_message = n = 0
+		next
+	}
+	inside && /^\};/ {
+		inside = 0
+		if (is_message || name == "header") name = toupper(name)
+		if (name == "NOTICE") name = "ERROR"
+		if (name == "UPDATE_LIST") name = "UPDATE"
+		print name, "size", offset
+		for (i = 0; i < n; i++) print name, field[i]
+		next
+	}
+	inside {
+		line = $0
+		sub(/\/\*.*/, "", line)
+		if (line !~ /;[ \t]*$/) next
+		gsub(/;|^[ \t]+/, "", line)
+		count = 1
+		if (line ~ /\[/) {
+			count = line
+			sub(/.*\[/, "", count)
+			sub(/\].*/, "", count)
+			if (count in constant) count = constant[count]
+			sub(/\[.*/, "", line)
+		}
+		words = split(line, word, " ")
+		type = words == 3 ? word[1] " " word[2] : word[1]
+		if (type == "struct wire_header") is_message = 1
+		else field[n++] = offset " " size_of(type) * count " " word[words]
+		offset += size_of(type) * count
+	}' "$types" "$wire" | sort >"$work/layouts"
+
+# The same from the page.  A size stands in the text before the fields.
+awk '
+	function cell(line) { sub(/^[|:][^ ]? +/, "", line); return line }
+	function forget() { name = ""; in_fields = 0 }
+	/^# / { forget(); if ($2 == "HEADER") name = "HEADER" }
+	/^## / { forget(); if ($0 ~ /\([0-9]+\)/) name = $2 }
+	/^Each \*/ { forget(); name = $2; gsub(/\*/, "", name) }
+	name && !in_fields && /[0-9]+ bytes/ && !(name in sized) {
+		text = $0
+		match(text, /[0-9]+ bytes/)
+		text = substr(text, RSTART, RLENGTH)
+		sub(/ bytes/, "", text)
+		sized[name] = text
+		print name, "size", text
+	}
+	/^\|. *\*Offset\*/ { in_fields = 1; column = 99; next }
+	in_fields && /^$/ { in_fields = 0 }
+	in_fields && /^\|/ { column = 1; offset = cell($0) }
+	in_fields && /^:/ {
+		column++
+		if (column == 2) size = cell($0)
+		if (column == 3) print name, offset, size, cell($0)
+	}' "$page" | sort >"$work/described"
+
+there_are "$work/layouts" layouts
+cut -d' ' -f1 "$work/layouts" | sort -u >"$work/names"
+while read -r name; do
+	grep "^$name " "$work/layouts" >"$work/one"
+	grep "^$name " "$work/described" >"$work/other"
+	diff "$work/one" "$work/other" | sed -n 's/^[<>]/#&/p'
+	cmp -s "$work/one" "$work/other"
+	ok "the size and the fields of $name are those of kvmattr-protocol.7"
+done <"$work/names"
+# What is a header alone has no structure.
+cut -d' ' -f1 "$work/described" | sort -u | grep -vx AGENT_OPENED >"$work/other"
+cmp -s "$work/names" "$work/other"
+ok 'kvmattr-protocol.7 has no layouts that wire.h has not'
+
+echo "1..$n"
+[ $n_failed -eq 0 ]
