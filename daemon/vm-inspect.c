@@ -51,15 +51,6 @@ size_t vm_queue_length(const struct vm *vm)
 	return vm->n_waiting;
 }
 
-uint64_t vm_unknown_pages(const struct vm *vm)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < vm->unknown.n; i++)
-		n += vm->unknown.range[i].n_pages;
-	return n;
-}
-
 /* The pages from gfn on of which all are RAM or none is. */
 static bool find_ram(const struct policy *policy, uint64_t *gfn, uint64_t limit, uint64_t *ret_end)
 {
@@ -155,4 +146,25 @@ bool vm_next_run(const struct vm *vm, unsigned int vtl, uint64_t gfn, uint64_t l
 		return false;
 	*ret_run = run;
 	return true;
+}
+
+static uint64_t count_not_in_force(const struct vm *vm, unsigned int vtl,
+				   struct kvmattr_range range)
+{
+	uint64_t gfn = range.gfn, limit = range.gfn + range.n_pages, n = 0;
+	struct vm_run run;
+
+	for (; vm_next_run(vm, vtl, gfn, limit, &run); gfn = run.gfn + run.n_pages)
+		n += run.state == WIRE_IN_FORCE ? 0 : run.n_pages;
+	return n;
+}
+
+uint64_t vm_unknown_pages(const struct vm *vm)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < vm->unknown.n; i++)
+		for (unsigned int v = 0; v < vm->policy->n_views; v++)
+			n += count_not_in_force(vm, vm->policy->views[v].vtl, vm->unknown.range[i]);
+	return n;
 }

@@ -25,13 +25,14 @@ struct vm {
 	struct page_ranges touched;   /* and which pages */
 
 	struct plan plan;
+	struct page_ranges *planned; /* the pages it is for: touched or unknown */
 	size_t n_calls_done;
 	unsigned int n_retries;
 	bool is_backing_off; /* the timer is for a retry, not for the executor's deadline */
 	int refusal;         /* the errno that the batch under way was refused with */
 	uint64_t refused_gfn;
 
-	struct page_ranges unknown; /* pages of which some are APPLIED_UNKNOWN */
+	struct page_ranges unknown; /* pages of which some may not be as they are to be */
 	bool is_degraded;
 	bool has_tried_repair; /* since the last batch */
 	unsigned int repair_ms;

@@ -253,6 +253,7 @@ static bool carry_out(struct vm *vm, struct page_ranges *pages, enum vm_state st
 {
 	page_ranges_normalize(pages);
 	plan_make(&vm->plan, vm->policy, pages, vm->limits.max_pages_per_call);
+	vm->planned = pages;
 	vm->n_calls_done = 0;
 	vm->n_retries = 0;
 	if (!vm->plan.n_calls)
@@ -386,6 +387,18 @@ static void end_plan(struct vm *vm)
 	}
 }
 
+/*
+ * The plan ends before its time.  Of the calls that were not made it is not known what KVM holds;
+ * in what is not planned yet, or was carried out and is taken back, it may hold something else.
+ */
+static void lose_plan(struct vm *vm)
+{
+	plan_lost(&vm->plan, vm->policy, vm->n_calls_done, &vm->unknown);
+	if (vm->planned != &vm->unknown)
+		page_ranges_add_all(&vm->unknown, vm->planned);
+	page_ranges_normalize(&vm->unknown);
+}
+
 static void end_refused_plan(struct vm *vm, int error)
 {
 	vm->statistics.refusals++;
@@ -398,14 +411,26 @@ static void end_refused_plan(struct vm *vm, int error)
 		return;
 	}
 	/* Not even what was there before can be set: remember which pages, and go on. */
-	plan_lost(&vm->plan, vm->policy, vm->n_calls_done, &vm->unknown);
-	page_ranges_normalize(&vm->unknown);
+	lose_plan(vm);
 	set_degraded(vm, true);
 	vm->has_tried_repair = true;
 	if (vm->state == VM_UNDOING)
 		end_undo(vm);
 	else
 		start_next(vm);
+}
+
+/* The calls that are left, the next part of the plan, or what comes after it. */
+static void go_on(struct vm *vm)
+{
+	if (vm->n_calls_done == vm->plan.n_calls) {
+		plan_continue(&vm->plan, vm->policy, vm->planned, vm->limits.max_pages_per_call);
+		vm->n_calls_done = 0;
+	}
+	if (vm->plan.n_calls)
+		execute(vm);
+	else
+		end_plan(vm);
 }
 
 static bool is_transient(int error)
@@ -435,10 +460,8 @@ void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial)
 		vm->ops->set_timer(vm->context, FIRST_RETRY_MS << vm->n_retries++);
 	} else if (error) {
 		end_refused_plan(vm, error);
-	} else if (vm->n_calls_done < vm->plan.n_calls) {
-		execute(vm);
 	} else {
-		end_plan(vm);
+		go_on(vm);
 	}
 }
 
@@ -447,10 +470,9 @@ static void get_stuck(struct vm *vm)
 {
 	char text[160];
 
-	plan_lost(&vm->plan, vm->policy, vm->n_calls_done, &vm->unknown);
+	lose_plan(vm);
 	if (vm->state == VM_EXECUTING)
 		take_batch_back(vm);
-	page_ranges_normalize(&vm->unknown);
 	vm->state = VM_STUCK;
 	set_degraded(vm, true);
 	snprintf(text, sizeof(text),

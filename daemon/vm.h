@@ -129,7 +129,7 @@ enum vm_state vm_state(const struct vm *vm);
 const char *vm_state_name(const struct vm *vm);
 /* Some page may not be enforced as the policy says, and KVM did not take the repair so far. */
 bool vm_is_degraded(const struct vm *vm);
-/* At most so many pages are those of which it is not known what KVM holds. */
+/* Pages, of all views, of which KVM holds something else or it is not known what; slow. */
 uint64_t vm_unknown_pages(const struct vm *vm);
 size_t vm_queue_length(const struct vm *vm);
 

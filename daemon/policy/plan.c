@@ -19,25 +19,33 @@ struct run {
 
 void plan_destroy(struct plan *plan)
 {
-	free(plan->calls);
-	free(plan->relaxing);
+	free(plan->restricting.call);
+	free(plan->relaxing.call);
 	*plan = (struct plan){ 0 };
 }
 
-static void add_call(struct plan *plan, struct plan_call call)
+static void add_call(struct plan_calls *calls, struct plan_call call)
 {
-	allocate_room(plan->calls, plan->n_calls, plan->capacity);
-	plan->calls[plan->n_calls++] = call;
+	allocate_room(calls->call, calls->n, calls->capacity);
+	calls->call[calls->n++] = call;
 }
 
-static void add_relaxing(struct plan *plan, struct plan_call call)
+/* Calls of the kind that this walk is not for are left to the other one. */
+static struct plan_calls *calls_for(struct plan *plan, const struct run *run)
 {
-	allocate_room(plan->relaxing, plan->n_relaxing, plan->relaxing_capacity);
-	plan->relaxing[plan->n_relaxing++] = call;
+	enum plan_walk other = run->is_restricting ? PLAN_RELAXING : PLAN_RESTRICTING;
+
+	if (plan->walk == other)
+		return NULL;
+	return run->is_restricting ? &plan->restricting : &plan->relaxing;
 }
 
 static void finish(struct plan *plan, struct run *run, uint64_t max_pages)
 {
+	struct plan_calls *calls = calls_for(plan, run);
+
+	if (!calls)
+		run->gfn = run->end;
 	while (run->gfn < run->end) {
 		uint64_t left = run->end - run->gfn;
 		struct plan_call call = {
@@ -47,10 +55,7 @@ static void finish(struct plan *plan, struct run *run, uint64_t max_pages)
 			.attributes = run->attributes,
 		};
 
-		if (run->is_restricting)
-			add_call(plan, call);
-		else
-			add_relaxing(plan, call);
+		add_call(calls, call);
 		run->gfn += call.n_pages;
 	}
 }
@@ -82,59 +87,150 @@ static void extend(struct plan *plan, struct run *run, uint64_t max_pages, uint6
 	}
 }
 
+/*
+ * Eight pages at a time that KVM holds as they are to be: they only make a run longer that is
+ * under way with their attributes.  Returns how many pages from i on were dealt with.
+ */
+static size_t skip_equal(struct run *run, uint64_t gfn, size_t i, size_t n, const uint8_t *from,
+			 const uint8_t *to)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	size_t first = i;
+
+	for (; i + 8 <= n; i += 8) {
+		uint64_t is, is_to_be;
+
+		memcpy(&is, from + i, sizeof(is));
+		memcpy(&is_to_be, to + i, sizeof(is_to_be));
+		if (is != is_to_be)
+			break;
+		if (run->end != run->gfn && run->reach == gfn + i &&
+		    is_to_be == run->attributes * ones)
+			run->reach += 8;
+	}
+	return i - first;
+}
+
 static void extend_by_bytes(struct plan *plan, struct run *run, uint64_t max_pages, uint64_t gfn,
 			    size_t n, const uint8_t *from, const uint8_t *to)
 {
-	for (size_t i = 0, next; i < n; i = next) {
+	size_t i = 0, next;
+
+	while (i < n) {
+		i += skip_equal(run, gfn, i, n, from, to);
+		if (i == n)
+			break;
 		for (next = i + 1; next < n && from[next] == from[i] && to[next] == to[i];)
 			next++;
 		extend(plan, run, max_pages, gfn + i, next - i, from[i], to[i]);
+		i = next;
 	}
 }
 
-static void plan_range(struct plan *plan, const struct policy *policy, struct run *run,
-		       uint64_t max_pages, struct kvmattr_range range)
+/* One look: as many pages from gfn on as one span of the maps describes.  Returns their end. */
+static uint64_t plan_span(struct plan *plan, const struct policy *policy, struct run *run,
+			  uint64_t max_pages, uint64_t gfn, uint64_t limit)
 {
 	const struct view *view = &policy->views[run->view];
-	uint64_t gfn = range.gfn, limit = range.gfn + range.n_pages;
+	struct fold_span to;
+	struct attribute_span from;
+	uint8_t bytes[ATTRIBUTE_MAP_LEAF_PAGES];
+	size_t n;
 
-	while (gfn < limit) {
-		struct fold_span to;
-		struct attribute_span from;
-		uint8_t bytes[ATTRIBUTE_MAP_LEAF_PAGES];
-		size_t n;
-
-		fold_effective(policy, view, gfn, limit, &to);
-		from = attribute_map_span(&view->applied, gfn, to.end);
-		n = from.end - gfn;
-		if (to.is_uniform && !from.bytes) {
-			extend(plan, run, max_pages, gfn, n, from.value, to.value);
-		} else {
-			if (to.is_uniform)
-				memset(to.bytes, to.value, n);
-			if (!from.bytes)
-				from.bytes = memset(bytes, from.value, n);
-			extend_by_bytes(plan, run, max_pages, gfn, n, from.bytes, to.bytes);
-		}
-		gfn = from.end;
+	fold_effective(policy, view, gfn, limit, &to);
+	from = attribute_map_span(&view->applied, gfn, to.end);
+	n = from.end - gfn;
+	if (to.is_uniform && !from.bytes) {
+		extend(plan, run, max_pages, gfn, n, from.value, to.value);
+	} else {
+		if (to.is_uniform)
+			memset(to.bytes, to.value, n);
+		if (!from.bytes)
+			from.bytes = memset(bytes, from.value, n);
+		extend_by_bytes(plan, run, max_pages, gfn, n, from.bytes, to.bytes);
 	}
+	return from.end;
+}
+
+static bool is_full(const struct plan *plan)
+{
+	return plan->restricting.n + plan->relaxing.n >= PLAN_PART_CALLS;
+}
+
+/* Walks on from where the plan is, until the part is full.  Returns whether that was the end. */
+static bool walk(struct plan *plan, const struct policy *policy, const struct page_ranges *touched,
+		 uint64_t max_pages)
+{
+	struct plan_position *at = &plan->position;
+
+	for (; at->view < policy->n_views; at->view++, at->range = 0) {
+		struct run run = { .view = (uint16_t)at->view };
+
+		for (; at->range < touched->n; at->range++, at->gfn = 0) {
+			const struct kvmattr_range *range = &touched->range[at->range];
+			uint64_t limit = range->gfn + range->n_pages;
+
+			if (at->gfn < range->gfn)
+				at->gfn = range->gfn;
+			while (at->gfn < limit && !is_full(plan))
+				at->gfn = plan_span(plan, policy, &run, max_pages, at->gfn, limit);
+			if (at->gfn < limit) {
+				finish(plan, &run, max_pages);
+				return false;
+			}
+		}
+		finish(plan, &run, max_pages);
+	}
+	*at = (struct plan_position){ 0 };
+	return true;
+}
+
+/* In the order in which they are to be made; what does not fit is found again by the next walk. */
+static void put_together(struct plan *plan, bool is_end)
+{
+	switch (plan->walk) {
+	case PLAN_EVERYTHING:
+		if (!is_end) {
+			plan->relaxing.n = 0;
+			plan->walk = PLAN_RESTRICTING;
+			break;
+		}
+		for (size_t i = 0; i < plan->relaxing.n; i++)
+			add_call(&plan->restricting, plan->relaxing.call[i]);
+		plan->walk = PLAN_DONE;
+		break;
+	case PLAN_RESTRICTING:
+		plan->walk = is_end ? PLAN_RELAXING : PLAN_RESTRICTING;
+		break;
+	case PLAN_RELAXING:
+		plan->calls = plan->relaxing.call;
+		plan->n_calls = plan->relaxing.n;
+		plan->walk = is_end ? PLAN_DONE : PLAN_RELAXING;
+		return;
+	case PLAN_DONE:
+		break;
+	}
+	plan->calls = plan->restricting.call;
+	plan->n_calls = plan->restricting.n;
+}
+
+void plan_continue(struct plan *plan, const struct policy *policy,
+		   const struct page_ranges *touched, uint64_t max_pages)
+{
+	do {
+		plan->restricting.n = plan->relaxing.n = plan->n_calls = 0;
+		if (plan->walk == PLAN_DONE)
+			return;
+		put_together(plan, walk(plan, policy, touched, max_pages));
+	} while (!plan->n_calls);
 }
 
 void plan_make(struct plan *plan, const struct policy *policy, const struct page_ranges *touched,
 	       uint64_t max_pages)
 {
-	plan->n_calls = 0;
-	plan->n_relaxing = 0;
-	for (unsigned int v = 0; v < policy->n_views; v++) {
-		struct run run = { .view = (uint16_t)v };
-
-		for (size_t i = 0; i < touched->n; i++)
-			plan_range(plan, policy, &run, max_pages, touched->range[i]);
-		finish(plan, &run, max_pages);
-	}
-	for (size_t i = 0; i < plan->n_relaxing; i++)
-		add_call(plan, plan->relaxing[i]);
-	plan->n_relaxing = 0;
+	plan->walk = PLAN_EVERYTHING;
+	plan->position = (struct plan_position){ 0 };
+	plan_continue(plan, policy, touched, max_pages);
 }
 
 static void set_applied(struct policy *policy, const struct plan_call *call, uint64_t n_skipped,

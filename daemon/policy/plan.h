@@ -6,6 +6,11 @@
  * that need nothing left out, restricting calls before relaxing ones so that no page is ever more
  * open than it was or will be, and no call over more than max_pages, because KVM holds its lock
  * for the whole of a call.
+ *
+ * A plan is nearly always made in one walk.  Where it gets longer than PLAN_PART_CALLS, it comes in
+ * parts of about that length, each made when the one before it is carried out: all the restricting
+ * calls first, then, walking once more, the relaxing ones.  So its memory is bounded, whatever a
+ * peer made of guest memory.
  */
 #ifndef KVMATTRD_PLAN_H
 #define KVMATTRD_PLAN_H
@@ -19,21 +24,44 @@ struct plan_call {
 	uint8_t attributes; /* effective */
 };
 
-struct plan {
-	struct plan_call *calls;
-	size_t n_calls;
+#define PLAN_PART_CALLS 65536u
+
+/* The calls of one kind that a walk has found. */
+struct plan_calls {
+	struct plan_call *call;
+	size_t n;
 	size_t capacity;
-	struct plan_call *relaxing; /* room for those that come last while the plan is made */
-	size_t n_relaxing;
-	size_t relaxing_capacity;
+};
+
+/* Where a walk is: which part of the touched pages, in which view. */
+struct plan_position {
+	unsigned int view;
+	size_t range;
+	uint64_t gfn; /* 0: the range's first */
+};
+
+struct plan {
+	struct plan_call *calls; /* of this part */
+	size_t n_calls;
+	/* The maker's: what is to be looked for next, and from where. */
+	enum plan_walk { PLAN_EVERYTHING, PLAN_RESTRICTING, PLAN_RELAXING, PLAN_DONE } walk;
+	struct plan_position position;
+	struct plan_calls restricting;
+	struct plan_calls relaxing;
 };
 
 /* A zeroed structure is an empty plan. */
 void plan_destroy(struct plan *plan);
 
-/* Replaces the plan by the one for these pages, which are normalized. */
+/* Replaces the plan by the first part of the one for these pages, which are normalized. */
 void plan_make(struct plan *plan, const struct policy *policy, const struct page_ranges *touched,
 	       uint64_t max_pages);
+/*
+ * Replaces a part that is carried out, and noted by plan_applied(), by the next one; no calls:
+ * there is none.  The policy's layers and touched are as they were.
+ */
+void plan_continue(struct plan *plan, const struct policy *policy,
+		   const struct page_ranges *touched, uint64_t max_pages);
 
 /*
  * Notes what became of the calls from first on: n_done were done; of the one behind them, if

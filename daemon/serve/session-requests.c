@@ -27,6 +27,7 @@ struct message {
 static const char *take_register(struct session *session, const struct message *message)
 {
 	if (session->hosted) {
+		seqpacket_fds_close(message->fds); /* they do belong to this message */
 		session_refuse(session, message->header.id, KVMATTR_VM_EXISTS,
 			       "this connection has a VM already; use another one for another VM");
 		return NULL;

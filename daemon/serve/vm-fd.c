@@ -23,7 +23,8 @@ enum vm_fd_kind vm_fd_identify(int fd, char *text, size_t text_size)
 	/* kvm_create_vm() in virt/kvm/kvm_main.c: anon_inode_getfile("kvm-vm", …). */
 	if (!strcmp(name, "anon_inode:kvm-vm"))
 		return VM_FD_KVM;
-	if (!strncmp(name, "/memfd:kvmattr-simvm", strlen("/memfd:kvmattr-simvm")))
+	/* memfd_create() in mm/memfd.c: a file without a link, so the kernel calls it deleted. */
+	if (!strcmp(name, "/memfd:kvmattr-simvm (deleted)"))
 		return VM_FD_SIMULATED;
 	for (char *c = name; *c; c++)
 		if (*c < 0x20 || *c > 0x7e)

@@ -3,6 +3,7 @@
 bench_programs = \
 	tests/bench/bench-attribute-map \
 	tests/bench/bench-boot-trace \
+	tests/bench/bench-fold-plan \
 	tests/bench/bench-latency
 EXTRA_PROGRAMS = $(bench_programs)
 
@@ -10,12 +11,15 @@ tests_bench_bench_attribute_map_SOURCES = tests/bench/bench-attribute-map.c
 tests_bench_bench_attribute_map_LDADD = daemon/libpolicy.la
 tests_bench_bench_boot_trace_SOURCES = tests/bench/bench-boot-trace.c
 tests_bench_bench_boot_trace_LDADD = client/libsimvm.la daemon/libpolicy.la
+tests_bench_bench_fold_plan_SOURCES = tests/bench/bench-fold-plan.c
+tests_bench_bench_fold_plan_LDADD = daemon/libpolicy.la
 tests_bench_bench_latency_SOURCES = tests/bench/bench-latency.c
 tests_bench_bench_latency_LDADD = client/libkvmattr.la
 
 bench: all $(bench_programs)
 	@tests/bench/bench-attribute-map
 	@echo; tests/bench/bench-boot-trace
+	@echo; tests/bench/bench-fold-plan
 	@echo; tests/bench/bench-latency daemon/kvmattrd
 CLEANFILES += $(bench_programs)
 .PHONY: bench

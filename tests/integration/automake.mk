@@ -10,6 +10,8 @@ integration_tests += \
 	tests/integration/test-agents \
 	tests/integration/test-faults \
 	tests/integration/test-hostile-messages \
+	tests/integration/test-hostile-registration \
+	tests/integration/test-hostile-requests \
 	tests/integration/test-main-path \
 	tests/integration/test-updates \
 	tests/integration/test-vmm-death
@@ -41,6 +43,14 @@ tests_integration_test_faults_LDADD = tests/integration/libharness.la
 tests_integration_test_hostile_messages_SOURCES = tests/integration/test-hostile-messages.c
 tests_integration_test_hostile_messages_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
 tests_integration_test_hostile_messages_LDADD = tests/integration/libharness.la
+
+tests_integration_test_hostile_registration_SOURCES = tests/integration/test-hostile-registration.c
+tests_integration_test_hostile_registration_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_hostile_registration_LDADD = tests/integration/libharness.la
+
+tests_integration_test_hostile_requests_SOURCES = tests/integration/test-hostile-requests.c
+tests_integration_test_hostile_requests_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_hostile_requests_LDADD = tests/integration/libharness.la
 
 tests_integration_test_main_path_SOURCES = tests/integration/test-main-path.c
 tests_integration_test_main_path_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)

@@ -181,7 +181,8 @@ static void write_configuration(const char *path, const char *text)
 	ck_assert_int_eq(fclose(file), 0);
 }
 
-__attribute__((noreturn)) static void become_daemon(const struct kvmattrd *d, const char *config)
+__attribute__((noreturn)) static void become_daemon(const struct kvmattrd *d, const char *config,
+						    bool is_strict)
 {
 	const char *argv[MAX_WORDS + 16] = { NULL };
 	char *wrapper = getenv(WRAPPER);
@@ -201,7 +202,8 @@ __attribute__((noreturn)) static void become_daemon(const struct kvmattrd *d, co
 		argv[n++] = word;
 	argv[n++] = KVMATTRD_PROGRAM;
 	argv[n++] = "--foreground";
-	argv[n++] = "--allow-simulated";
+	if (!is_strict)
+		argv[n++] = "--allow-simulated";
 	argv[n++] = "--log-level=debug";
 	argv[n++] = "--runtime-dir";
 	argv[n++] = d->runtime_dir;
@@ -236,7 +238,7 @@ static bool has_ended(pid_t pid)
 	return !waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) && ended.si_pid;
 }
 
-void kvmattrd_launch(struct kvmattrd *d, const char *configuration)
+static void launch(struct kvmattrd *d, const char *configuration, bool is_strict)
 {
 	char path[64];
 
@@ -246,11 +248,21 @@ void kvmattrd_launch(struct kvmattrd *d, const char *configuration)
 	d->pid = fork();
 	ck_assert_int_ge(d->pid, 0);
 	if (!d->pid)
-		become_daemon(d, configuration ? path : NULL);
+		become_daemon(d, configuration ? path : NULL, is_strict);
 	/* It opens the agent socket first. */
 	EVENTUALLY(START_TIMEOUT_MS,
 		   has_ended(d->pid) || takes_connections(d->control_socket, SOCK_STREAM));
 	ck_assert_msg(!has_ended(d->pid), "the daemon ended instead of serving");
+}
+
+void kvmattrd_launch(struct kvmattrd *d, const char *configuration)
+{
+	launch(d, configuration, false);
+}
+
+void kvmattrd_launch_strict(struct kvmattrd *d)
+{
+	launch(d, NULL, true);
 }
 
 struct kvmattrd *kvmattrd_start(const char *configuration)

@@ -65,7 +65,9 @@ void harness_pause(void);
 struct kvmattrd *kvmattrd_prepare(void);
 /* Starts the daemon there and waits until it serves; configuration: a file's text, or NULL. */
 void kvmattrd_launch(struct kvmattrd *daemon, const char *configuration);
-/* Both. */
+/* The same without --allow-simulated. */
+void kvmattrd_launch_strict(struct kvmattrd *daemon);
+/* Prepares and launches. */
 struct kvmattrd *kvmattrd_start(const char *configuration);
 /* Asks it to stop, which it does with 0, and leaves nothing behind.  Frees daemon. */
 void kvmattrd_stop(struct kvmattrd *daemon);

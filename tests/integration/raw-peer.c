@@ -265,18 +265,24 @@ uint32_t raw_vm_answer_calls(struct raw_vm *vm)
 	return calls.n_calls;
 }
 
-void raw_vm_finish(struct raw_vm *vm)
+void raw_vm_answer_calls_until(struct raw_vm *vm, int socket)
 {
-	_Alignas(8) uint8_t message[WIRE_MAX_MESSAGE];
-	struct pollfd fds[] = { { .fd = vm->owner, .events = POLLIN },
+	struct pollfd fds[] = { { .fd = socket, .events = POLLIN },
 				{ .fd = vm->executor, .events = POLLIN } };
 
 	for (;;) {
 		ck_assert_int_gt(poll(fds, 2, RECEIVE_TIMEOUT_MS * (int)harness_patience()), 0);
 		if (fds[0].revents)
-			break;
+			return;
 		raw_vm_answer_calls(vm);
 	}
+}
+
+void raw_vm_finish(struct raw_vm *vm)
+{
+	_Alignas(8) uint8_t message[WIRE_MAX_MESSAGE];
+
+	raw_vm_answer_calls_until(vm, vm->owner);
 	raw_receive_type(vm->owner, WIRE_REGISTERED, message, NULL);
 }
 

@@ -85,6 +85,8 @@ struct raw_vm raw_vm_begin(const struct kvmattrd *daemon, const struct raw_regis
 void raw_vm_answer_probe(struct raw_vm *vm);
 /* Receives calls and answers that all are done; returns their number. */
 uint32_t raw_vm_answer_calls(struct raw_vm *vm);
+/* The same, again and again, until something comes on that socket. */
+void raw_vm_answer_calls_until(struct raw_vm *vm, int socket);
 /* Takes the registration's calls until the owner is told that it is registered. */
 void raw_vm_finish(struct raw_vm *vm);
 /* A socket that speaks for VTL 1, greeted. */

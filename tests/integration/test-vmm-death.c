@@ -297,6 +297,7 @@ START_TEST(a_vmm_that_is_stopped_and_goes_on_finds_its_vm_as_it_was_told)
 	vmm = vmm_process_start(d, &(struct simulated_vmm_options){ 0 });
 	expect_ok(vmm.agent, protect_range(vmm.agent, 1, KVMATTR_R, 0, 8));
 	ck_assert_int_eq(kill(vmm.pid, SIGSTOP), 0);
+	ck_assert_int_eq(waitpid(vmm.pid, NULL, WUNTRACED), vmm.pid); /* it takes its time */
 	for (int i = 0; i < 3; i++)
 		expect_refusal(vmm.agent, protect_range(vmm.agent, 1, KVMATTR_RX, 0, 8),
 			       KVMATTR_EXECUTOR_STUCK, "answer");

@@ -73,6 +73,13 @@ static void start(unsigned int mix)
 
 		ck_assert_int_eq(apply_to_both(&owner, &element), KVMATTR_OK);
 	}
+	for (uint8_t k = 1; k <= 3; k++) {
+		struct policy_element element = { .kind = KVMATTR_ENABLE_LAYER,
+						  .layer = k,
+						  .value = KVMATTR_RWX };
+
+		ck_assert_int_eq(apply_to_both(&owner, &element), KVMATTR_OK);
+	}
 	policy_undo_log_clear(undo);
 	saved = oracle;
 	expect_same();
@@ -98,29 +105,30 @@ static uint8_t applied(unsigned int view, uint64_t gfn)
  * From the first page that needs something on, one call for as many pages as are touched, are to
  * be equal and fit it; it ends with the last of them that needs something.
  */
-static size_t expected_calls(const bool *is_touched, uint64_t max_pages,
+static size_t expected_calls(unsigned int view, const bool *is_touched, uint64_t max_pages,
 			     struct plan_call *ret_calls)
 {
+	uint8_t from[ORACLE_PAGES], to[ORACLE_PAGES];
 	size_t n = 0;
 
-	for (unsigned int v = 0; v < oracle.n_views; v++)
-		for (uint64_t gfn = 0, end; gfn < ORACLE_PAGES; gfn = end) {
-			uint8_t wanted = oracle_effective(&oracle, v, gfn);
-
-			end = gfn + 1;
-			if (!is_touched[gfn] || applied(v, gfn) == wanted)
-				continue;
-			for (uint64_t g = gfn;
-			     g < ORACLE_PAGES && g - gfn < max_pages && is_touched[g] &&
-			     oracle_effective(&oracle, v, g) == wanted;
-			     g++)
-				if (applied(v, g) != wanted)
-					end = g + 1;
-			ret_calls[n++] = (struct plan_call){ .gfn = gfn,
-							     .n_pages = end - gfn,
-							     .view = (uint16_t)v,
-							     .attributes = wanted };
-		}
+	for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++) {
+		from[gfn] = applied(view, gfn);
+		to[gfn] = oracle_effective(&oracle, view, gfn);
+	}
+	for (uint64_t gfn = 0, end; gfn < ORACLE_PAGES; gfn = end) {
+		end = gfn + 1;
+		if (!is_touched[gfn] || from[gfn] == to[gfn])
+			continue;
+		for (uint64_t g = end;
+		     g < ORACLE_PAGES && g - gfn < max_pages && is_touched[g] && to[g] == to[gfn];
+		     g++)
+			if (from[g] != to[g])
+				end = g + 1;
+		ret_calls[n++] = (struct plan_call){ .gfn = gfn,
+						     .n_pages = end - gfn,
+						     .view = (uint16_t)view,
+						     .attributes = to[gfn] };
+	}
 	return n;
 }
 
@@ -138,7 +146,7 @@ static void expect_plan(uint64_t max_pages)
 	static struct plan_call expected[ORACLE_VIEWS * ORACLE_PAGES];
 	bool is_touched[ORACLE_PAGES] = { false };
 	struct plan_call *made = calloc(plan.n_calls + 1, sizeof(*made));
-	size_t n;
+	size_t n = 0;
 
 	ck_assert_ptr_nonnull(made);
 	for (size_t i = 0; i < touched.n; i++)
@@ -146,7 +154,8 @@ static void expect_plan(uint64_t max_pages)
 		     gfn < ORACLE_PAGES && gfn < touched.range[i].gfn + touched.range[i].n_pages;
 		     gfn++)
 			is_touched[gfn] = true;
-	n = expected_calls(is_touched, max_pages, expected);
+	for (unsigned int v = 0; v < oracle.n_views; v++)
+		n += expected_calls(v, is_touched, max_pages, expected + n);
 	ck_assert_uint_eq(plan.n_calls, n);
 	if (n)
 		memcpy(made, plan.calls, n * sizeof(*made));
