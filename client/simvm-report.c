@@ -98,7 +98,7 @@ static void add_calls(struct fields *fields, const struct simvm_report *report)
 	}
 	add(fields, FIELD_NUMBER, "calls_saved", "Calls saved")->number =
 		unmerged > calls ? unmerged - calls : 0;
-	note(fields, "made %.1f %% of list by list", ratio * 100);
+	note(fields, "%.1f %% of list by list were made", ratio * 100);
 	add(fields, FIELD_REAL, "calls_ratio", NULL)->real = ratio;
 }
 

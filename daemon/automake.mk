@@ -20,6 +20,19 @@ daemon_libpolicy_la_SOURCES = \
 daemon_libpolicy_la_CFLAGS = $(AM_CFLAGS) $(VECTORIZE)
 daemon_libpolicy_la_LIBADD = protocol/libprotocol.la
 
+# The journal, for the daemon and for kvmattrctl, which reads it without one.  It needs
+# daemon/allocate.c: whoever links it links daemon/libpolicy.la behind it.
+noinst_LTLIBRARIES += daemon/libjournal.la
+daemon_libjournal_la_SOURCES = \
+	daemon/journal/directory.c daemon/journal/directory.h \
+	daemon/journal/io.c daemon/journal/io.h \
+	daemon/journal/journal.h \
+	daemon/journal/reader.c daemon/journal/reader.h \
+	daemon/journal/record.c daemon/journal/record.h \
+	daemon/journal/writer.c
+daemon_libjournal_la_CPPFLAGS = $(AM_CPPFLAGS) $(ISAL_CFLAGS)
+daemon_libjournal_la_LIBADD = $(ISAL_LIBS) -lpthread
+
 daemon_libserve_la_SOURCES = \
 	daemon/log.c daemon/log.h \
 	daemon/serve/control.c daemon/serve/control.h \

@@ -58,7 +58,7 @@ trap 'exit 143' TERM
 
 step 'Starting kvmattrd'
 build/daemon/kvmattrd --foreground --runtime-dir "$work/run" --state-dir "$work/state" \
-	--allow-simulated &
+	--allow-simulated --log-level warning &
 daemon=$!
 for _ in $(seq 100); do
 	$ctl ping >/dev/null 2>&1 && break

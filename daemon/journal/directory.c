@@ -64,8 +64,8 @@ static int check_owner(const struct stat *status, const char *name, struct journ
 
 static int open_directory(int parent_fd, const char *name)
 {
-	int fd = journal_io.openat(parent_fd, name,
-				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	int fd = journal_io.openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+				   0);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -164,9 +164,10 @@ static int add_number(int directory_fd, const char *name, void *data,
 		return 0;
 	number = number_in(name, SEGMENT_SUFFIX);
 	if (!number)
-		return journal_error_set(ret_error, EBADMSG, name, 0,
-					 "it is named like a segment, but not as one is named; give "
-					 "it its own name back, or take it out of the directory");
+		return journal_error_set(
+			ret_error, EBADMSG, name, 0,
+			"it is named like a segment, but not as one is named; give "
+			"it its own name back, or take it out of the directory");
 	allocate_room(numbers->number, numbers->n, numbers->capacity);
 	numbers->number[numbers->n++] = number;
 	return 0;

@@ -31,11 +31,12 @@ __attribute__((warn_unused_result)) int journal_directory_open(int parent_fd, co
  * is none.  0 or a negative errno with *ret_error.
  */
 __attribute__((warn_unused_result)) int journal_directory_list(int directory_fd,
-							       uint64_t **ret_numbers, size_t *ret_n,
+							       uint64_t **ret_numbers,
+							       size_t *ret_n,
 							       struct journal_error *ret_error);
 /* Removes segments that were never finished. */
-__attribute__((warn_unused_result)) int
-journal_directory_remove_unfinished(int directory_fd, struct journal_error *ret_error);
+__attribute__((warn_unused_result)) int journal_directory_remove_unfinished(
+	int directory_fd, struct journal_error *ret_error);
 /*
  * Opens a segment, to read (O_RDONLY) or to go on with (O_RDWR), if it is ours alone.  Its size in
  * *ret_size.  0 or a negative errno with *ret_error; -ENOENT if it is not there.

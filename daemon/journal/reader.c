@@ -37,8 +37,8 @@ struct journal_reader {
 	uint64_t size;      /* of the file, when last looked at */
 	uint64_t following; /* the segment after it; 0: none was seen yet */
 
-	uint64_t number; /* of the next record */
-	uint64_t offset; /* where it has to be */
+	uint64_t number;     /* of the next record */
+	uint64_t offset;     /* where it has to be */
 	uint64_t look_until; /* up to here, records are of writes that are whole */
 
 	uint8_t *window;
@@ -193,8 +193,7 @@ static int enter(struct journal_reader *reader, uint64_t segment, struct journal
 	else if ((size_t)n == sizeof(bytes))
 		r = check_segment_header(reader, segment, file, bytes, &header, ret_error);
 	else
-		r = journal_error_set(ret_error, EBADMSG, file, 0,
-				      "it ends within its header%s",
+		r = journal_error_set(ret_error, EBADMSG, file, 0, "it ends within its header%s",
 				      following ? GIVE_UP : ": it was never finished");
 	if (r < 0) {
 		close(fd);

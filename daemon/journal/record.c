@@ -87,8 +87,8 @@ struct journal_record_header journal_record_header_make(const struct journal_ide
 	assert(size <= JOURNAL_MAX_PAYLOAD);
 	header.crc = crc_of_place(identity, &header, offsetof(struct journal_record_header, crc));
 	header.crc = crc32c(header.crc, payload, size);
-	header.header_crc = crc_of_place(identity, &header,
-					 offsetof(struct journal_record_header, header_crc));
+	header.header_crc =
+		crc_of_place(identity, &header, offsetof(struct journal_record_header, header_crc));
 	return header;
 }
 

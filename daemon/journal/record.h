@@ -49,11 +49,11 @@ _Static_assert(sizeof(struct journal_segment_header) == 64, "layout");
 
 /* The payload follows, then zeros up to a multiple of 8 bytes. */
 struct journal_record_header {
-	uint64_t number;  /* rises by one, across segments */
-	uint64_t time_us; /* CLOCK_REALTIME when it was written */
-	uint32_t size;    /* of the payload, in bytes */
-	uint16_t type;    /* the journal's user knows which */
-	uint16_t flags;   /* JOURNAL_RECORD_… */
+	uint64_t number;     /* rises by one, across segments */
+	uint64_t time_us;    /* CLOCK_REALTIME when it was written */
+	uint32_t size;       /* of the payload, in bytes */
+	uint16_t type;       /* the journal's user knows which */
+	uint16_t flags;      /* JOURNAL_RECORD_… */
 	uint32_t crc;        /* CRC32C of identity, the header's other fields and the payload */
 	uint32_t header_crc; /* CRC32C of identity and the header's bytes before it */
 };
@@ -66,9 +66,8 @@ struct journal_segment_header journal_segment_header_make(const struct journal_i
  * Copies a segment's header from bytes and checks it.  Returns 0; -EBADMSG for damage, -EPROTO for
  * a format that is not known: then *ret_text says what is wrong (static).
  */
-__attribute__((warn_unused_result)) int
-journal_segment_header_get(const void *bytes, struct journal_segment_header *ret,
-			   const char **ret_text);
+__attribute__((warn_unused_result)) int journal_segment_header_get(
+	const void *bytes, struct journal_segment_header *ret, const char **ret_text);
 /* Makes a record's header over a payload of size bytes, at most JOURNAL_MAX_PAYLOAD (asserted). */
 struct journal_record_header journal_record_header_make(const struct journal_identity *identity,
 							uint64_t number, uint64_t time_us,

@@ -202,7 +202,6 @@ static int find_end(int parent_fd, const char *name, uint64_t last, struct journ
 	int r = journal_reader_open(parent_fd, name, (struct journal_position){ last }, &reader,
 				    ret_error);
 
-	/* the last segment has no header, and its name does not follow the one before it */
 	if (r < 0)
 		return r;
 	do
@@ -212,4 +211,331 @@ static int find_end(int parent_fd, const char *name, uint64_t last, struct journ
 	*ret = journal_reader_place(reader);
 	journal_reader_free(reader);
 	return found == JOURNAL_DAMAGED ? -ret_error->error : 0;
+}
+
+/* Takes over the segments before the last; what a dead daemon wrote there may not be on the disk. */
+static int take_full_segments(struct journal *journal, const uint64_t *numbers, uint64_t last,
+			      struct journal_error *ret_error)
+{
+	for (size_t i = 0; numbers[i] < last; i++) {
+		uint64_t size;
+		int fd, r = journal_segment_open(journal->directory_fd, numbers[i], O_RDONLY, &fd,
+						 &size, ret_error);
+
+		if (r < 0)
+			return r;
+		add_segment(journal, numbers[i], size);
+		if (!journal->options.is_synced) {
+			close(fd);
+			continue;
+		}
+		allocate_room(journal->full_fds, journal->n_full_fds, journal->full_fds_capacity);
+		journal->full_fds[journal->n_full_fds++] = fd;
+	}
+	return 0;
+}
+
+/* Removes what is behind the last whole write. */
+static int cut(struct journal *journal, const struct journal_place *end, uint64_t *ret_n_cut,
+	       struct journal_error *ret_error)
+{
+	char name[JOURNAL_SEGMENT_NAME_LEN + 1];
+	uint64_t size;
+	int fd, r;
+
+	*ret_n_cut = end->size - end->offset;
+	journal_segment_name(end->segment, name);
+	if (*ret_n_cut && journal_io.ftruncate(journal->fd, (off_t)end->offset) < 0)
+		return journal_error_set(ret_error, errno, name, end->offset,
+					 "cannot cut off what is not whole: %s", strerror(errno));
+	if (!end->unfinished)
+		return 0;
+	r = journal_segment_open(journal->directory_fd, end->unfinished, O_RDONLY, &fd, &size,
+				 ret_error);
+	if (r < 0)
+		return r;
+	close(fd);
+	journal_segment_name(end->unfinished, name);
+	if (journal_io.unlinkat(journal->directory_fd, name, 0) < 0)
+		return journal_error_set(ret_error, errno, name, 0,
+					 "cannot remove this segment, which was never finished: %s",
+					 strerror(errno));
+	*ret_n_cut += size;
+	return 0;
+}
+
+static int reopen(struct journal *journal, int parent_fd, const char *name, const uint64_t *numbers,
+		  size_t n, uint64_t *ret_n_cut, struct journal_error *ret_error)
+{
+	struct journal_place end;
+	uint64_t size;
+	int r;
+
+	if (!n)
+		return journal_error_set(ret_error, ENODATA, "", 0,
+					 "nothing was recorded here: the directory can be removed");
+	r = find_end(parent_fd, name, numbers[n - 1], journal, &end, ret_error);
+	if (r == 0)
+		r = take_full_segments(journal, numbers, end.segment, ret_error);
+	if (r == 0)
+		r = journal_segment_open(journal->directory_fd, end.segment, O_RDWR, &journal->fd,
+					 &size, ret_error);
+	if (r == 0)
+		r = cut(journal, &end, ret_n_cut, ret_error);
+	if (r == 0)
+		r = journal_directory_remove_unfinished(journal->directory_fd, ret_error);
+	if (r < 0)
+		return r;
+	add_segment(journal, end.segment, end.offset);
+	journal->next_number = end.number;
+	return 0;
+}
+
+int journal_reopen(int parent_fd, const char *name, struct journal_options options,
+		   struct journal **ret, uint64_t *ret_n_cut, struct journal_error *ret_error)
+{
+	struct journal *journal = new_journal(options);
+	uint64_t *numbers = NULL, n_cut;
+	size_t n;
+	int r;
+
+	r = journal_directory_open(parent_fd, name, &journal->directory_fd, ret_error);
+	if (r == 0)
+		r = journal_directory_list(journal->directory_fd, &numbers, &n, ret_error);
+	if (r == 0)
+		r = reopen(journal, parent_fd, name, numbers, n, &n_cut, ret_error);
+	free(numbers);
+	if (r < 0) {
+		journal_free(journal);
+		return r;
+	}
+	*ret = journal;
+	*ret_n_cut = n_cut;
+	return 0;
+}
+
+const struct journal_identity *journal_identity(const struct journal *journal)
+{
+	return &journal->identity;
+}
+
+/* ---- Records ------------------------------------------------------------------------------- */
+
+static void make_room(struct journal *journal, size_t size)
+{
+	size_t capacity = journal->gathered_capacity ? journal->gathered_capacity : 4096;
+
+	while (capacity - journal->gathered_size < size)
+		capacity *= 2;
+	if (capacity == journal->gathered_capacity)
+		return;
+	journal->gathered = allocate_again(journal->gathered, capacity, 1);
+	journal->gathered_capacity = capacity;
+}
+
+/* Makes the header of the record gathered last, now that it is known whether more follow. */
+static void finish_record(struct journal *journal, uint16_t flags)
+{
+	uint8_t *record = journal->gathered + journal->last_gathered;
+	struct journal_record_header header;
+
+	memcpy(&header, record, sizeof(header));
+	header = journal_record_header_make(&journal->identity, header.number, header.time_us,
+					    header.type, flags, record + sizeof(header),
+					    header.size);
+	memcpy(record, &header, sizeof(header));
+}
+
+uint64_t journal_append(struct journal *journal, uint16_t type, uint64_t time_us,
+			const struct iovec *parts, size_t n_parts)
+{
+	struct journal_record_header header = {
+		.number = journal->next_number + journal->n_gathered,
+		.time_us = time_us,
+		.type = type,
+	};
+	size_t size = 0, padded;
+	uint8_t *record;
+
+	for (size_t i = 0; i < n_parts; i++) {
+		assert(parts[i].iov_len <= JOURNAL_MAX_PAYLOAD - size);
+		size += parts[i].iov_len;
+	}
+	if (journal->n_gathered)
+		finish_record(journal, JOURNAL_RECORD_MORE);
+	padded = journal_record_size(size);
+	make_room(journal, padded);
+	record = journal->gathered + journal->gathered_size;
+	journal->last_gathered = journal->gathered_size;
+	journal->gathered_size += padded;
+	journal->n_gathered++;
+	header.size = (uint32_t)size;
+	memcpy(record, &header, sizeof(header));
+	memset(record + sizeof(header) + size, 0, padded - sizeof(header) - size);
+	record += sizeof(header);
+	for (size_t i = 0; i < n_parts; i++)
+		record = mempcpy(record, parts[i].iov_base, parts[i].iov_len);
+	return header.number;
+}
+
+static int cut_remains(struct journal *journal)
+{
+	if (!journal->has_remains)
+		return 0;
+	if (journal_io.ftruncate(journal->fd, (off_t)last_segment(journal)->size) < 0)
+		return -errno;
+	journal->has_remains = false;
+	return 0;
+}
+
+static int write_gathered(struct journal *journal)
+{
+	struct segment *segment = last_segment(journal);
+	int r = cut_remains(journal);
+
+	if (r == 0 && segment->size >= journal->options.segment_size &&
+	    segment->first_number < journal->next_number)
+		r = begin_segment(journal);
+	if (r < 0)
+		return r;
+	segment = last_segment(journal);
+	finish_record(journal, 0);
+	r = write_all(journal->fd, journal->gathered, journal->gathered_size, segment->size);
+	if (r < 0) {
+		/* if they cannot be cut off now, then before the next write: they do not count */
+		journal->has_remains = true;
+		(void)cut_remains(journal);
+		return r;
+	}
+	segment->size += journal->gathered_size;
+	journal->next_number += journal->n_gathered;
+	return 0;
+}
+
+static int failure(const struct journal *journal)
+{
+	struct journal *shared = (struct journal *)journal; /* only its lock changes */
+	int error;
+
+	pthread_mutex_lock(&shared->lock);
+	error = shared->failure;
+	pthread_mutex_unlock(&shared->lock);
+	return error;
+}
+
+int journal_write(struct journal *journal)
+{
+	int r = 0;
+
+	if (journal->n_gathered) {
+		r = -failure(journal);
+		if (r == 0)
+			r = write_gathered(journal);
+	}
+	journal->n_gathered = 0;
+	journal->gathered_size = journal->last_gathered = 0;
+	if (journal->gathered_capacity > KEPT_CAPACITY) {
+		free(journal->gathered);
+		journal->gathered = NULL;
+		journal->gathered_capacity = 0;
+	}
+	return r;
+}
+
+/* ---- The disk ------------------------------------------------------------------------------ */
+
+static int sync_parent(struct journal *journal)
+{
+	int fd = journal_io.openat(journal->directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+				   0);
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (journal_io.fsync(fd) < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+int journal_sync(struct journal *journal)
+{
+	bool directory_changed, parent_changed;
+	size_t n_full_fds;
+	int *full_fds, fd, r;
+
+	assert(journal->options.is_synced);
+	pthread_mutex_lock(&journal->lock);
+	r = -journal->failure;
+	/* the last segment may become a full one meanwhile: nobody closes it but the next sync */
+	fd = journal->fd;
+	full_fds = journal->full_fds;
+	n_full_fds = journal->n_full_fds;
+	journal->full_fds = NULL;
+	journal->n_full_fds = journal->full_fds_capacity = 0;
+	directory_changed = journal->directory_changed;
+	parent_changed = journal->parent_changed;
+	journal->directory_changed = journal->parent_changed = false;
+	pthread_mutex_unlock(&journal->lock);
+
+	for (size_t i = 0; i < n_full_fds; i++) {
+		if (r == 0 && journal_io.fdatasync(full_fds[i]) < 0)
+			r = -errno;
+		close(full_fds[i]);
+	}
+	free(full_fds);
+	if (r == 0 && journal_io.fdatasync(fd) < 0)
+		r = -errno;
+	if (r == 0 && directory_changed && journal_io.fsync(journal->directory_fd) < 0)
+		r = -errno;
+	if (r == 0 && parent_changed)
+		r = sync_parent(journal);
+	if (r < 0) {
+		pthread_mutex_lock(&journal->lock);
+		journal->failure = -r;
+		pthread_mutex_unlock(&journal->lock);
+	}
+	return r;
+}
+
+/* ---- Looking after it ---------------------------------------------------------------------- */
+
+struct journal_status journal_status(const struct journal *journal)
+{
+	struct journal_status status = {
+		.first_number = journal->segments[0].first_number,
+		.next_number = journal->next_number,
+		.n_segments = journal->n_segments,
+		.is_failed = failure(journal) != 0,
+	};
+
+	for (size_t i = 0; i < journal->n_segments; i++)
+		status.n_bytes += journal->segments[i].size;
+	return status;
+}
+
+int journal_retire(struct journal *journal, uint64_t number)
+{
+	char name[JOURNAL_SEGMENT_NAME_LEN + 1];
+	size_t n = 0;
+	int r = 0;
+
+	/* the oldest first: whatever happens, what is left is without a gap */
+	while (n + 1 < journal->n_segments && journal->segments[n + 1].first_number <= number) {
+		journal_segment_name(journal->segments[n].first_number, name);
+		if (journal_io.unlinkat(journal->directory_fd, name, 0) < 0 && errno != ENOENT) {
+			r = -errno;
+			break;
+		}
+		n++;
+	}
+	if (!n)
+		return r;
+	journal->n_segments -= n;
+	memmove(journal->segments, journal->segments + n,
+		journal->n_segments * sizeof(*journal->segments));
+	pthread_mutex_lock(&journal->lock);
+	journal->directory_changed = true;
+	pthread_mutex_unlock(&journal->lock);
+	return r;
 }

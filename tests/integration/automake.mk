@@ -9,6 +9,7 @@ AM_TESTS_ENVIRONMENT += \
 integration_tests += \
 	tests/integration/test-agents \
 	tests/integration/test-faults \
+	tests/integration/test-hostile-executor \
 	tests/integration/test-hostile-messages \
 	tests/integration/test-hostile-registration \
 	tests/integration/test-hostile-requests \
@@ -39,6 +40,10 @@ tests_integration_test_agents_LDADD = tests/integration/libharness.la
 tests_integration_test_faults_SOURCES = tests/integration/test-faults.c
 tests_integration_test_faults_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
 tests_integration_test_faults_LDADD = tests/integration/libharness.la
+
+tests_integration_test_hostile_executor_SOURCES = tests/integration/test-hostile-executor.c
+tests_integration_test_hostile_executor_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_hostile_executor_LDADD = tests/integration/libharness.la
 
 tests_integration_test_hostile_messages_SOURCES = tests/integration/test-hostile-messages.c
 tests_integration_test_hostile_messages_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
