@@ -22,7 +22,8 @@
 #define DEFAULT_TIMEOUT_S   5
 #define MAX_TIMEOUT_S       86400
 
-const char *argp_program_version = "kvmattrctl " PACKAGE_VERSION;
+__attribute__((visibility("default"))) const char *argp_program_version =
+	"kvmattrctl " PACKAGE_VERSION;
 
 enum option_key {
 	OPTION_JSON = 256,

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *argp_program_version = "kvmattr-simvm " PACKAGE_VERSION;
+__attribute__((visibility("default"))) const char *argp_program_version =
+	"kvmattr-simvm " PACKAGE_VERSION;
 
 enum {
 	OPTION_SOCKET = 0x100,

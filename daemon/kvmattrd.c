@@ -26,7 +26,7 @@
 #define AGENT_SOCKET   "agent.sock"
 #define CONTROL_SOCKET "control.sock"
 
-const char *argp_program_version = PACKAGE_STRING;
+__attribute__((visibility("default"))) const char *argp_program_version = PACKAGE_STRING;
 
 struct options {
 	const char *config;

@@ -295,7 +295,7 @@ int journal_reopen(int parent_fd, const char *name, struct journal_options optio
 		   struct journal **ret, uint64_t *ret_n_cut, struct journal_error *ret_error)
 {
 	struct journal *journal = new_journal(options);
-	uint64_t *numbers = NULL, n_cut;
+	uint64_t *numbers = NULL, n_cut = 0;
 	size_t n;
 	int r;
 

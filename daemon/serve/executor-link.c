@@ -31,6 +31,7 @@ struct executor_link {
 	uint32_t n_calls;     /* of the request */
 	uint64_t *sizes;      /* of these calls, in bytes: what a failed one can have done of it */
 	const char *why_gone;
+	char what_broke[96]; /* why_gone, where a field was wrong */
 	uint8_t *buffer; /* WIRE_MAX_MESSAGE bytes, for both directions */
 };
 
@@ -180,10 +181,18 @@ static const char *take(struct executor_link *link, size_t size)
 	return "header.type";
 }
 
+static void break_off(struct executor_link *link, const char *field)
+{
+	snprintf(link->what_broke, sizeof(link->what_broke),
+		 "the executor broke the protocol: field %s is not valid", field);
+	link->why_gone = link->what_broke;
+}
+
 static void receive(int socket, short events, void *argument)
 {
 	struct executor_link *link = argument;
 	struct seqpacket_fds fds;
+	const char *bad;
 	ssize_t n;
 
 	(void)events;
@@ -191,12 +200,15 @@ static void receive(int socket, short events, void *argument)
 		n = seqpacket_receive(socket, link->buffer, WIRE_MAX_MESSAGE, &fds, MSG_DONTWAIT);
 		if (n == -EAGAIN)
 			return;
-		if (n <= 0) {
+		if (n == -EMSGSIZE || n == -EBADMSG) {
+			break_off(link, "header.size");
+		} else if (n <= 0) {
 			link->why_gone = "the VMM has ended, or closed its executor's socket";
 		} else {
 			seqpacket_fds_close(&fds);
-			if (take(link, (size_t)n))
-				link->why_gone = "the executor broke the protocol";
+			bad = take(link, (size_t)n);
+			if (bad)
+				break_off(link, bad);
 		}
 	}
 	if (link->why_gone) {

@@ -11,6 +11,7 @@ integration_tests += \
 	tests/integration/test-faults \
 	tests/integration/test-hostile-executor \
 	tests/integration/test-hostile-messages \
+	tests/integration/test-hostile-peers \
 	tests/integration/test-hostile-registration \
 	tests/integration/test-hostile-requests \
 	tests/integration/test-main-path \
@@ -48,6 +49,10 @@ tests_integration_test_hostile_executor_LDADD = tests/integration/libharness.la
 tests_integration_test_hostile_messages_SOURCES = tests/integration/test-hostile-messages.c
 tests_integration_test_hostile_messages_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
 tests_integration_test_hostile_messages_LDADD = tests/integration/libharness.la
+
+tests_integration_test_hostile_peers_SOURCES = tests/integration/test-hostile-peers.c
+tests_integration_test_hostile_peers_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_hostile_peers_LDADD = tests/integration/libharness.la
 
 tests_integration_test_hostile_registration_SOURCES = tests/integration/test-hostile-registration.c
 tests_integration_test_hostile_registration_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
