@@ -14,6 +14,10 @@
 #define FIRST_RETRY_MS    1
 #define FIRST_REPAIR_MS   100
 #define LONGEST_REPAIR_MS 5000
+/* A batch ends here, too: an element of many pages may make as many changes, each to be undone. */
+#define MAX_CHANGES_PER_BATCH 65536u
+/* Batches that need no call are made one after the other for so long; then others have a turn. */
+#define LONGEST_TURN_US 2000
 
 struct vm *vm_new(const char *name, struct policy *policy, const struct vm_limits *limits,
 		  const struct vm_ops *ops, void *context)
@@ -139,6 +143,11 @@ static enum kvmattr_status apply_range(struct vm *vm, struct vm_update *update,
 			    text, size);
 }
 
+static bool is_batch_full(const struct vm *vm)
+{
+	return policy_undo_log_size(vm->undo) >= MAX_CHANGES_PER_BATCH;
+}
+
 /*
  * Applies up to room elements of an update to the layers; returns how many.  The first that the
  * policy forbids ends the update.  Pages that follow each other in a list are applied together;
@@ -149,7 +158,7 @@ static uint64_t apply_elements(struct vm *vm, struct vm_update *update, uint64_t
 	char text[WIRE_TEXT_SIZE];
 	uint64_t n = 0, longest = UINT64_MAX;
 
-	while (n < room && update->n_applied < n_elements(update)) {
+	while (n < room && update->n_applied < n_elements(update) && !is_batch_full(vm)) {
 		uint64_t at_most = room - n < longest ? room - n : longest;
 		uint32_t n_together;
 		struct kvmattr_range range =
@@ -177,7 +186,8 @@ static void form_batch(struct vm *vm)
 
 	page_ranges_clear(&vm->touched);
 	vm->n_batch_elements = 0;
-	while ((update = TAILQ_FIRST(&vm->waiting)) && vm->n_batch_elements < vm->batch_limit) {
+	while ((update = TAILQ_FIRST(&vm->waiting)) && vm->n_batch_elements < vm->batch_limit &&
+	       !is_batch_full(vm)) {
 		vm->n_batch_elements +=
 			apply_elements(vm, update, vm->batch_limit - vm->n_batch_elements);
 		if (!update->status && update->n_applied < n_elements(update))
@@ -284,6 +294,8 @@ static void set_degraded(struct vm *vm, bool is_degraded)
 /* First what KVM may hold wrongly, then what waits, until a plan is under way or nothing waits. */
 static void start_next(struct vm *vm)
 {
+	uint64_t started_us = vm->ops->now_us(vm->context);
+
 	vm->state = VM_IDLE;
 	vm->ops->set_timer(vm->context, 0);
 	for (;;) {
@@ -304,6 +316,11 @@ static void start_next(struct vm *vm)
 		if (carry_out(vm, &vm->touched, VM_EXECUTING))
 			return;
 		commit_batch(vm);
+		if (vm->ops->now_us(vm->context) - started_us > LONGEST_TURN_US &&
+		    !TAILQ_EMPTY(&vm->waiting)) {
+			vm->ops->set_timer(vm->context, 1);
+			return;
+		}
 	}
 	vm->has_tried_repair = false;
 	if (vm->unknown.n) {

@@ -75,7 +75,10 @@ static ssize_t receive_once(int socket, void *buffer, size_t size, struct seqpac
 	collect_fds(&message, fds);
 	if (n == 0 || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		seqpacket_fds_close(fds);
-	return message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -EMSGSIZE : n;
+	/* There is room for all that a message can carry: only their numbers can be lacking. */
+	if (message.msg_flags & MSG_CTRUNC)
+		return -EMFILE;
+	return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
 }
 
 ssize_t seqpacket_receive(int socket, void *buffer, size_t size, struct seqpacket_fds *ret_fds,

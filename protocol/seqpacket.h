@@ -32,7 +32,8 @@ __attribute__((warn_unused_result)) int seqpacket_send(int socket, const struct 
  * Receives one message.  The descriptors that came with it are the caller's from then on
  * (seqpacket_fds_close()); there are none unless the result is positive.  Returns the message's
  * size in bytes; 0 when the peer has closed and all that it said is received; -EAGAIN; -EMSGSIZE
- * for a message larger than the buffer; -EBADMSG for an empty one.
+ * for a message larger than the buffer; -EBADMSG for an empty one; -EMFILE where this process may
+ * not open so many descriptors as came with it (the message is lost).
  */
 __attribute__((warn_unused_result)) ssize_t seqpacket_receive(int socket, void *buffer, size_t size,
 							      struct seqpacket_fds *ret_fds,

@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* A run of pages that are to be equal, as it is found: some of them may be so already. */
+/* The pages of one call, which are to be equal, as they are found: some may be so already. */
 struct run {
 	uint64_t gfn;
 	uint64_t reach; /* the pages up to here are to be equal */
@@ -40,24 +40,23 @@ static struct plan_calls *calls_for(struct plan *plan, const struct run *run)
 	return run->is_restricting ? &plan->restricting : &plan->relaxing;
 }
 
-static void finish(struct plan *plan, struct run *run, uint64_t max_pages)
+/* The run's call, if it has come to one. */
+static void finish(struct plan *plan, struct run *run)
 {
-	struct plan_calls *calls = calls_for(plan, run);
+	struct plan_call call = {
+		.gfn = run->gfn,
+		.n_pages = run->end - run->gfn,
+		.view = run->view,
+		.attributes = run->attributes,
+	};
 
-	if (!calls)
-		run->gfn = run->end;
-	while (run->gfn < run->end) {
-		uint64_t left = run->end - run->gfn;
-		struct plan_call call = {
-			.gfn = run->gfn,
-			.n_pages = left < max_pages ? left : max_pages,
-			.view = run->view,
-			.attributes = run->attributes,
-		};
-
-		add_call(calls, call);
-		run->gfn += call.n_pages;
-	}
+	if (!call.n_pages)
+		return;
+	if (run->is_restricting)
+		add_call(plan, call);
+	else
+		add_relaxing(plan, call);
+	run->gfn = run->end;
 }
 
 /* Does a page lose something on its way from what KVM was told to what it will be told? */
@@ -72,43 +71,28 @@ static bool restricts(uint8_t from, uint8_t to)
 static void extend(struct plan *plan, struct run *run, uint64_t max_pages, uint64_t gfn,
 		   uint64_t n_pages, uint8_t from, uint8_t to)
 {
-	if (run->end == run->gfn || run->reach != gfn || run->attributes != to) {
-		finish(plan, run, max_pages);
-		if (from == to)
-			return;
-		run->gfn = run->reach = run->end = gfn;
-		run->attributes = to;
-		run->is_restricting = false;
-	}
-	run->reach += n_pages;
-	if (from != to) {
-		run->end = run->reach;
-		run->is_restricting |= restricts(from, to);
-	}
-}
+	while (n_pages) {
+		uint64_t n;
 
-/*
- * Eight pages at a time that KVM holds as they are to be: they only make a run longer that is
- * under way with their attributes.  Returns how many pages from i on were dealt with.
- */
-static size_t skip_equal(struct run *run, uint64_t gfn, size_t i, size_t n, const uint8_t *from,
-			 const uint8_t *to)
-{
-	const uint64_t ones = UINT64_C(0x0101010101010101);
-	size_t first = i;
-
-	for (; i + 8 <= n; i += 8) {
-		uint64_t is, is_to_be;
-
-		memcpy(&is, from + i, sizeof(is));
-		memcpy(&is_to_be, to + i, sizeof(is_to_be));
-		if (is != is_to_be)
-			break;
-		if (run->end != run->gfn && run->reach == gfn + i &&
-		    is_to_be == run->attributes * ones)
-			run->reach += 8;
+		if (run->end == run->gfn || run->reach != gfn || run->attributes != to ||
+		    gfn - run->gfn >= max_pages) {
+			finish(plan, run);
+			if (from == to)
+				return;
+			run->gfn = run->reach = run->end = gfn;
+			run->attributes = to;
+			run->is_restricting = false;
+		}
+		n = run->gfn + max_pages - gfn;
+		n = n_pages < n ? n_pages : n;
+		run->reach += n;
+		if (from != to) {
+			run->end = run->reach;
+			run->is_restricting |= restricts(from, to);
+		}
+		gfn += n;
+		n_pages -= n;
 	}
-	return i - first;
 }
 
 static void extend_by_bytes(struct plan *plan, struct run *run, uint64_t max_pages, uint64_t gfn,
@@ -152,9 +136,11 @@ static uint64_t plan_span(struct plan *plan, const struct policy *policy, struct
 	return from.end;
 }
 
-static bool is_full(const struct plan *plan)
+/* The run that is under way will be as many calls as it takes. */
+static bool is_full(const struct plan *plan, const struct run *run, uint64_t max_pages)
 {
-	return plan->restricting.n + plan->relaxing.n >= PLAN_PART_CALLS;
+	return plan->restricting.n + plan->relaxing.n + (run->end - run->gfn) / max_pages >=
+	       PLAN_PART_CALLS;
 }
 
 /* Walks on from where the plan is, until the part is full.  Returns whether that was the end. */
@@ -172,14 +158,18 @@ static bool walk(struct plan *plan, const struct policy *policy, const struct pa
 
 			if (at->gfn < range->gfn)
 				at->gfn = range->gfn;
-			while (at->gfn < limit && !is_full(plan))
-				at->gfn = plan_span(plan, policy, &run, max_pages, at->gfn, limit);
+			while (at->gfn < limit && !is_full(plan, &run, max_pages)) {
+				uint64_t left = limit - at->gfn, part = PLAN_PART_CALLS * max_pages;
+
+				at->gfn = plan_span(plan, policy, &run, max_pages, at->gfn,
+						    left > part ? at->gfn + part : limit);
+			}
 			if (at->gfn < limit) {
-				finish(plan, &run, max_pages);
+				finish(plan, &run);
 				return false;
 			}
 		}
-		finish(plan, &run, max_pages);
+		finish(plan, &run);
 	}
 	*at = (struct plan_position){ 0 };
 	return true;

@@ -82,6 +82,8 @@ struct policy_undo_log *policy_undo_log_new(void);
 void policy_undo_log_free(struct policy_undo_log *log);
 /* Forgets what is written: it stands. */
 void policy_undo_log_clear(struct policy_undo_log *log);
+/* How many changes are written: what a batch costs in time and memory, however few its elements. */
+size_t policy_undo_log_size(const struct policy_undo_log *log);
 
 /* The views come with their VTL and dialect; VTL 0 is among them (asserted).  Copied. */
 struct policy *policy_new(const struct view *views, unsigned int n_views);

@@ -5,6 +5,9 @@
 
 #include <assert.h>
 
+/* Changes that the log has room for when it is empty. */
+#define MAX_KEPT 131072u
+
 enum change_kind { CHANGED_PAGES, CHANGED_MAP, CHANGED_LAYER, CHANGED_COUNTS };
 
 struct change {
@@ -58,6 +61,17 @@ void policy_undo_log_clear(struct policy_undo_log *log)
 			free(log->changes[i].map.old);
 		}
 	log->n = 0;
+	/* One element may have filled it with a change for every page of a large guest. */
+	if (log->capacity > MAX_KEPT) {
+		free(log->changes);
+		log->changes = NULL;
+		log->capacity = 0;
+	}
+}
+
+size_t policy_undo_log_size(const struct policy_undo_log *log)
+{
+	return log->n;
 }
 
 static struct change *add(struct policy_undo_log *log, enum change_kind kind)

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 /* How long calls are made between two turns of the event loop, all clients together. */
@@ -46,14 +45,6 @@ struct control {
 	struct client_list busy; /* the first is next */
 	struct control_statistics statistics;
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static void client_dispatch(void *context, const char *method, struct json_object *params,
 			    struct jsonrpc_answer *answer)
@@ -153,7 +144,7 @@ static void client_rest(struct client *client)
 static void on_slice(evutil_socket_t unused, short events, void *context)
 {
 	struct control *control = context;
-	uint64_t deadline_us = now_us() + SLICE_US;
+	uint64_t deadline_us = clock_now_us(CLOCK_MONOTONIC) + SLICE_US;
 
 	(void)unused;
 	(void)events;
@@ -169,7 +160,7 @@ static void on_slice(evutil_socket_t unused, short events, void *context)
 			continue;
 		client_set_busy(client, false);
 		client_rest(client);
-	} while (now_us() < deadline_us);
+	} while (clock_now_us(CLOCK_MONOTONIC) < deadline_us);
 	schedule(control);
 }
 

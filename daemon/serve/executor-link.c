@@ -32,7 +32,7 @@ struct executor_link {
 	uint64_t *sizes;      /* of these calls, in bytes: what a failed one can have done of it */
 	const char *why_gone;
 	char what_broke[96]; /* why_gone, where a field was wrong */
-	uint8_t *buffer; /* WIRE_MAX_MESSAGE bytes, for both directions */
+	uint8_t *buffer;     /* WIRE_MAX_MESSAGE bytes, for both directions */
 };
 
 static void receive(int socket, short events, void *argument);

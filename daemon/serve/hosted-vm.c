@@ -9,6 +9,7 @@
 #include "vm-fd.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -510,4 +511,6 @@ void hosted_vm_release(struct hosted_vm *hosted)
 	daemon->n_vms--;
 	free(hosted->ram);
 	free(hosted);
+	/* A VM's maps are most of what the daemon holds, in small pieces: give them back. */
+	malloc_trim(0);
 }

@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "map-walk.h"
 
-#include <time.h>
+#include "daemon.h"
 
 /* Pages that one step looks at, at most: 512 leaves of the map, some ten microseconds. */
 #define STEP_PAGES (UINT64_C(512) * ATTRIBUTE_MAP_LEAF_PAGES)
 /* Steps between two looks at the clock. */
 #define STEPS_PER_LOOK 16u
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 void map_walk_begin(struct map_walk *walk, const struct vm *vm, unsigned int vtl,
 		    unsigned int layer, uint64_t gfn, uint64_t end, uint64_t max_us)
@@ -25,14 +17,15 @@ void map_walk_begin(struct map_walk *walk, const struct vm *vm, unsigned int vtl
 		.layer = layer,
 		.gfn = gfn,
 		.end = end,
-		.deadline_us = now_us() + max_us,
+		.deadline_us = clock_now_us(CLOCK_MONOTONIC) + max_us,
 	};
 }
 
 static bool time_is_up(struct map_walk *walk)
 {
 	walk->n_steps++;
-	return walk->n_steps % STEPS_PER_LOOK == 0 && now_us() >= walk->deadline_us;
+	return walk->n_steps % STEPS_PER_LOOK == 0 &&
+	       clock_now_us(CLOCK_MONOTONIC) >= walk->deadline_us;
 }
 
 /* Whether the page, one of a span of n equal ones, goes on the run, or begins it. */

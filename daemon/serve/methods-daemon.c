@@ -10,7 +10,6 @@
 #include "methods.h"
 
 #include <json-c/json.h>
-#include <time.h>
 #include <unistd.h>
 
 static void put_limits(struct json_object *limits, const struct daemon_limits *daemon)
@@ -34,11 +33,8 @@ void method_daemon_get(const struct method_call *call, struct jsonrpc_answer *an
 	const struct daemon *daemon = call->daemon;
 	const struct control_statistics *control = control_statistics(call->control);
 	struct json_object *result = method_result(answer), *counters;
-	struct timespec now;
-	uint64_t now_us;
+	uint64_t now_us = clock_now_us(CLOCK_REALTIME);
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	json_put_text(result, "version", PACKAGE_VERSION);
 	json_put_integer(result, "pid", getpid());
 	json_put_number(result, "started_us", daemon->started_us);

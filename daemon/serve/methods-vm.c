@@ -8,7 +8,6 @@
 #include "session.h"
 
 #include <json-c/json.h>
-#include <time.h>
 
 /* Ranges of RAM that vm.get lists. */
 #define MAX_RAM_RANGES 64u
@@ -159,11 +158,8 @@ void method_vm_get(const struct method_call *call, struct jsonrpc_answer *answer
 static void put_statistics(struct json_object *object, const struct hosted_vm *hosted)
 {
 	const struct vm_statistics *statistics = vm_statistics(hosted->vm);
-	struct timespec now;
-	uint64_t now_us;
+	uint64_t now_us = clock_now_us(CLOCK_REALTIME);
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	json_put_text(object, "vm", hosted->name);
 	json_put_number(object, "uptime_us",
 			now_us > hosted->registered_us ? now_us - hosted->registered_us : 0);

@@ -418,6 +418,12 @@ static void receive(int socket, short events, void *argument)
 				      "protocol broken: a message has 16 to 65536 bytes");
 			return;
 		}
+		if (n == -EMFILE) {
+			session_close(session, KVMATTR_LIMIT_EXCEEDED,
+				      "the daemon has no file descriptors left for this message's; "
+				      "raise LimitNOFILE");
+			return;
+		}
 		if (n <= 0) {
 			session_close(session, KVMATTR_NO_VM, "the peer closed the connection");
 			return;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/unit/policy-checks.h"
 
+#include "tests/unit/seeded-suite.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,11 +243,12 @@ void expect_effective(unsigned int vtl, uint64_t gfn, uint64_t n_pages, uint8_t 
 		fold_effective(policy, view, gfn, limit, &span);
 		ck_assert(span.end > gfn && span.end <= limit);
 		for (uint64_t i = 0; i < span.end - gfn; i++) {
-			ck_assert_msg(at(&span, i) == attributes, "GFN 0x%x is 0x%x, not 0x%x",
-				      (unsigned int)(gfn + i), at(&span, i), attributes);
-			ck_assert_uint_eq(fold_effective_at(policy, view, gfn + i), attributes);
-			ck_assert_uint_eq(fold_explain(policy, view, gfn + i, 0).attributes,
-					  attributes);
+			EXPECT(at(&span, i) == attributes, "GFN 0x%x is 0x%x, not 0x%x",
+			       (unsigned int)(gfn + i), at(&span, i), attributes);
+			EXPECT(fold_effective_at(policy, view, gfn + i) == attributes &&
+				       fold_explain(policy, view, gfn + i, 0).attributes ==
+					       attributes,
+			       "GFN 0x%x by itself", (unsigned int)(gfn + i));
 		}
 	}
 }
@@ -260,7 +263,7 @@ void expect_imposed(unsigned int layer, unsigned int vtl, uint64_t gfn, uint64_t
 		fold_layer(policy, layer, vtl, gfn, limit, &span);
 		ck_assert(span.end > gfn && span.end <= limit);
 		for (uint64_t i = 0; i < span.end - gfn; i++)
-			ck_assert_uint_eq(at(&span, i), protection);
+			EXPECT(at(&span, i) == protection, "GFN 0x%x", (unsigned int)(gfn + i));
 	}
 }
 

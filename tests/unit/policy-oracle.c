@@ -367,10 +367,10 @@ static void expect_same_page(const struct oracle_page *page, const struct policy
 			 (page->is_private ? PAGE_IS_PRIVATE : 0) |
 			 (page->was_private ? PAGE_WAS_PRIVATE : 0);
 
-	ck_assert_msg(got == wanted, "page 0x%x is 0x%x, not 0x%x", (unsigned int)gfn, got, wanted);
+	EXPECT(got == wanted, "page 0x%x is 0x%x, not 0x%x", (unsigned int)gfn, got, wanted);
 	got = attribute_map_get(&policy->lock_counts, gfn);
-	ck_assert_msg(got == page->n_locks, "page 0x%x is locked %u times, not %u",
-		      (unsigned int)gfn, got, page->n_locks);
+	EXPECT(got == page->n_locks, "page 0x%x is locked %u times, not %u", (unsigned int)gfn, got,
+	       page->n_locks);
 }
 
 static void expect_same_layer(const struct oracle *oracle, const struct policy *policy,
@@ -391,8 +391,8 @@ static void expect_same_layer(const struct oracle *oracle, const struct policy *
 			uint8_t wanted =
 				entry == ORACLE_NO_ENTRY ? 0 : (uint8_t)(LAYER_HAS_ENTRY | entry);
 
-			ck_assert_msg((map ? attribute_map_get(map, gfn) : 0) == wanted,
-				      "layer %u, view %u, page 0x%x", k, v, (unsigned int)gfn);
+			EXPECT((map ? attribute_map_get(map, gfn) : 0) == wanted,
+			       "layer %u, view %u, page 0x%x", k, v, (unsigned int)gfn);
 		}
 	}
 }
@@ -415,13 +415,14 @@ void oracle_expect_same(const struct oracle *oracle, const struct policy *policy
 /* From start to its end, a span of a fold says what is wanted of each page. */
 static void expect_same_span(const struct fold_span *span, uint64_t start, const uint8_t *wanted)
 {
-	ck_assert(span->end > start && span->end <= ORACLE_PAGES);
-	ck_assert(span->is_uniform || span->end - start <= ATTRIBUTE_MAP_LEAF_PAGES);
+	EXPECT(span->end > start && span->end <= ORACLE_PAGES &&
+		       (span->is_uniform || span->end - start <= ATTRIBUTE_MAP_LEAF_PAGES),
+	       "a span from 0x%x to 0x%x", (unsigned int)start, (unsigned int)span->end);
 	for (uint64_t gfn = start; gfn < span->end; gfn++) {
 		uint8_t got = span->is_uniform ? span->value : span->bytes[gfn - start];
 
-		ck_assert_msg(got == wanted[gfn], "page 0x%x is folded to 0x%x, not 0x%x",
-			      (unsigned int)gfn, got, wanted[gfn]);
+		EXPECT(got == wanted[gfn], "page 0x%x is folded to 0x%x, not 0x%x",
+		       (unsigned int)gfn, got, wanted[gfn]);
 	}
 }
 
@@ -436,9 +437,10 @@ static void expect_same_explanation(const struct oracle *oracle, const struct po
 			denying |= 1u << k;
 			highest = k;
 		}
-	ck_assert_uint_eq(got.attributes, oracle_effective(oracle, view, gfn));
-	ck_assert_uint_eq(got.denying, denying);
-	ck_assert_uint_eq(got.layer, highest);
+	EXPECT(got.attributes == oracle_effective(oracle, view, gfn) && got.denying == denying &&
+		       got.layer == highest,
+	       "page 0x%x is explained by 0x%x, %u instead of 0x%x, %u", (unsigned int)gfn,
+	       got.denying, got.layer, denying, highest);
 }
 
 static void expect_same_layer_fold(const struct oracle *oracle, const struct policy *policy,
@@ -468,10 +470,11 @@ void oracle_expect_same_fold(const struct oracle *oracle, const struct policy *p
 
 		for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++) {
 			wanted[gfn] = oracle_effective(oracle, v, gfn);
-			ck_assert_uint_eq(fold_effective_at(policy, view, gfn), wanted[gfn]);
-			ck_assert_msg(oracle_can_enforce(oracle->views[v].abi, wanted[gfn]),
-				      "page 0x%x is to be 0x%x, which its kernel cannot enforce",
-				      (unsigned int)gfn, wanted[gfn]);
+			EXPECT(fold_effective_at(policy, view, gfn) == wanted[gfn],
+			       "page 0x%x is not 0x%x", (unsigned int)gfn, wanted[gfn]);
+			EXPECT(oracle_can_enforce(oracle->views[v].abi, wanted[gfn]),
+			       "page 0x%x is to be 0x%x, which its kernel cannot enforce",
+			       (unsigned int)gfn, wanted[gfn]);
 			expect_same_explanation(oracle, policy, v, gfn, access);
 		}
 		for (uint64_t gfn = start; gfn < ORACLE_PAGES; gfn = span.end) {

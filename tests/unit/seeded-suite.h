@@ -13,6 +13,13 @@
 
 #define N(array) (sizeof(array) / sizeof(*(array)))
 
+/* For loops over pages: ck_assert_msg() writes to a file each time that it holds. */
+#define EXPECT(condition, ...)                     \
+	do {                                       \
+		if (!(condition))                  \
+			ck_abort_msg(__VA_ARGS__); \
+	} while (0)
+
 /* Runs the cases with TAP output; cases ends with NULL.  Returns main()'s result. */
 int seeded_suite_run(const char *name, TCase *const *cases);
 

@@ -33,14 +33,13 @@ static enum kvmattr_status apply_to_both(const struct policy_actor *actor,
 	enum kvmattr_status status =
 		policy_apply(policy, actor, element, undo, &touched, text, sizeof(text));
 
-	ck_assert_msg(broken ? status && broken >> status & 1 : !status,
-		      "kind %d, layer %u, value 0x%x, restricted 0x%x, pages 0x%llx+%llu by %s %u: "
-		      "%s (%s), but the broken rules are 0x%x",
-		      element->kind, element->layer, element->value, element->restricted,
-		      (unsigned long long)element->range.gfn,
-		      (unsigned long long)element->range.n_pages,
-		      actor->is_owner ? "owner" : "agent", actor->vtl, kvmattr_status_name(status),
-		      text, broken);
+	EXPECT(broken ? status && broken >> status & 1 : !status,
+	       "kind %d, layer %u, value 0x%x, restricted 0x%x, pages 0x%llx+%llu by %s %u: "
+	       "%s (%s), but the broken rules are 0x%x",
+	       element->kind, element->layer, element->value, element->restricted,
+	       (unsigned long long)element->range.gfn, (unsigned long long)element->range.n_pages,
+	       actor->is_owner ? "owner" : "agent", actor->vtl, kvmattr_status_name(status), text,
+	       broken);
 	ck_assert(!status || *text);
 	if (!status)
 		oracle_apply(&oracle, element);
@@ -161,10 +160,11 @@ static void expect_plan(uint64_t max_pages)
 		memcpy(made, plan.calls, n * sizeof(*made));
 	qsort(made, n, sizeof(*made), compare_calls);
 	for (size_t i = 0; i < n; i++) {
-		ck_assert_uint_eq(made[i].view, expected[i].view);
-		ck_assert_uint_eq(made[i].gfn, expected[i].gfn);
-		ck_assert_uint_eq(made[i].n_pages, expected[i].n_pages);
-		ck_assert_uint_eq(made[i].attributes, expected[i].attributes);
+		EXPECT(!compare_calls(&made[i], &expected[i]) &&
+			       made[i].n_pages == expected[i].n_pages &&
+			       made[i].attributes == expected[i].attributes,
+		       "call %zu is 0x%x for 0x%x+%u of view %u", i, made[i].attributes,
+		       (unsigned int)made[i].gfn, (unsigned int)made[i].n_pages, made[i].view);
 	}
 	free(made);
 }
@@ -192,9 +192,8 @@ static void expect_restricting_calls_first(void)
 	for (size_t i = 0; i < plan.n_calls; i++) {
 		bool is_restricting = restricts(&plan.calls[i]);
 
-		ck_assert_msg(!is_restricting || !has_relaxed,
-			      "call %zu of %zu restricts after another one has relaxed", i,
-			      plan.n_calls);
+		EXPECT(!is_restricting || !has_relaxed,
+		       "call %zu of %zu restricts after another one has relaxed", i, plan.n_calls);
 		has_relaxed |= !is_restricting;
 	}
 }
@@ -215,13 +214,14 @@ static void expect_kernel(bool is_all_done)
 			uint8_t told = applied(v, gfn);
 
 			if (told != APPLIED_UNKNOWN)
-				ck_assert_uint_eq(kernel[v][gfn], told);
+				EXPECT(kernel[v][gfn] == told, "view %u, page 0x%x", v,
+				       (unsigned int)gfn);
 			if (is_all_done)
-				ck_assert_msg(kernel[v][gfn] == oracle_effective(&oracle, v, gfn) &&
-						      told != APPLIED_UNKNOWN,
-					      "view %u, page 0x%x holds 0x%x instead of 0x%x", v,
-					      (unsigned int)gfn, kernel[v][gfn],
-					      oracle_effective(&oracle, v, gfn));
+				EXPECT(kernel[v][gfn] == oracle_effective(&oracle, v, gfn) &&
+					       told != APPLIED_UNKNOWN,
+				       "view %u, page 0x%x holds 0x%x instead of 0x%x", v,
+				       (unsigned int)gfn, kernel[v][gfn],
+				       oracle_effective(&oracle, v, gfn));
 		}
 }
 

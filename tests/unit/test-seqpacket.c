@@ -162,7 +162,7 @@ START_TEST(fds_for_which_there_is_no_room_are_an_error_and_none_is_left_open)
 	few = before;
 	few.rlim_cur = (rlim_t)lowest + 3;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-	ck_assert_int_eq(seqpacket_receive(ends[1], &byte, 1, &fds, 0), -EMSGSIZE);
+	ck_assert_int_eq(seqpacket_receive(ends[1], &byte, 1, &fds, 0), -EMFILE);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 END_TEST
