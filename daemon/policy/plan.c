@@ -40,9 +40,9 @@ static struct plan_calls *calls_for(struct plan *plan, const struct run *run)
 	return run->is_restricting ? &plan->restricting : &plan->relaxing;
 }
 
-/* The run's call, if it has come to one. */
 static void finish(struct plan *plan, struct run *run)
 {
+	struct plan_calls *calls = calls_for(plan, run);
 	struct plan_call call = {
 		.gfn = run->gfn,
 		.n_pages = run->end - run->gfn,
@@ -50,12 +50,8 @@ static void finish(struct plan *plan, struct run *run)
 		.attributes = run->attributes,
 	};
 
-	if (!call.n_pages)
-		return;
-	if (run->is_restricting)
-		add_call(plan, call);
-	else
-		add_relaxing(plan, call);
+	if (calls && call.n_pages)
+		add_call(calls, call);
 	run->gfn = run->end;
 }
 
@@ -93,6 +89,30 @@ static void extend(struct plan *plan, struct run *run, uint64_t max_pages, uint6
 		gfn += n;
 		n_pages -= n;
 	}
+}
+
+/*
+ * Eight pages at a time that KVM holds as they are to be: they only make a run longer that is
+ * under way with their attributes.  Returns how many pages from i on were dealt with.
+ */
+static size_t skip_equal(struct run *run, uint64_t gfn, size_t i, size_t n, const uint8_t *from,
+			 const uint8_t *to)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	size_t first = i;
+
+	for (; i + 8 <= n; i += 8) {
+		uint64_t is, is_to_be;
+
+		memcpy(&is, from + i, sizeof(is));
+		memcpy(&is_to_be, to + i, sizeof(is_to_be));
+		if (is != is_to_be)
+			break;
+		if (run->end != run->gfn && run->reach == gfn + i &&
+		    is_to_be == run->attributes * ones)
+			run->reach += 8;
+	}
+	return i - first;
 }
 
 static void extend_by_bytes(struct plan *plan, struct run *run, uint64_t max_pages, uint64_t gfn,
@@ -136,11 +156,9 @@ static uint64_t plan_span(struct plan *plan, const struct policy *policy, struct
 	return from.end;
 }
 
-/* The run that is under way will be as many calls as it takes. */
-static bool is_full(const struct plan *plan, const struct run *run, uint64_t max_pages)
+static bool is_full(const struct plan *plan)
 {
-	return plan->restricting.n + plan->relaxing.n + (run->end - run->gfn) / max_pages >=
-	       PLAN_PART_CALLS;
+	return plan->restricting.n + plan->relaxing.n >= PLAN_PART_CALLS;
 }
 
 /* Walks on from where the plan is, until the part is full.  Returns whether that was the end. */
@@ -158,7 +176,7 @@ static bool walk(struct plan *plan, const struct policy *policy, const struct pa
 
 			if (at->gfn < range->gfn)
 				at->gfn = range->gfn;
-			while (at->gfn < limit && !is_full(plan, &run, max_pages)) {
+			while (at->gfn < limit && !is_full(plan)) {
 				uint64_t left = limit - at->gfn, part = PLAN_PART_CALLS * max_pages;
 
 				at->gfn = plan_span(plan, policy, &run, max_pages, at->gfn,

@@ -73,6 +73,19 @@ void scratch_remove(void)
 	ck_assert_int_eq(rmdir(scratch_path), 0);
 }
 
+uint32_t crc32c_by_hand(const void *data, size_t size, uint32_t crc)
+{
+	const uint8_t *bytes = data;
+
+	crc = ~crc;
+	for (size_t i = 0; i < size; i++) {
+		crc ^= bytes[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	}
+	return ~crc;
+}
+
 /* ---- What was written ------------------------------------------------------------------------ */
 
 void model_destroy(struct model *model)

@@ -21,6 +21,9 @@ void scratch_clear(const char *name);
 
 extern const struct journal_identity some_identity;
 
+/* CRC32C by its definition, bit by bit; crc: 0, or of the bytes before. */
+uint32_t crc32c_by_hand(const void *data, size_t size, uint32_t crc);
+
 /* ---- What was written ------------------------------------------------------------------------ */
 
 struct model_record {
