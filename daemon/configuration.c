@@ -36,6 +36,7 @@ static const struct setting {
 	  65536 },
 	{ "limits", "executor-deadline-ms", SETTING_NUMBER, AT(executor_deadline_ms), 10, 600000,
 	  10000 },
+	{ "limits", "max-map-mib", SETTING_NUMBER, AT(max_map_mib), 1, 1048576, 1024 },
 #undef AT
 };
 #define N_SETTINGS (sizeof(settings) / sizeof(*settings))
@@ -46,6 +47,7 @@ struct reading {
 	const char *path;
 	FILE *file;
 	int line;
+	int error; /* of reading it, or 0 */
 	bool has_failed;
 };
 
@@ -140,8 +142,14 @@ static char *read_line(char *line, int size, void *context)
 {
 	struct reading *reading = context;
 
+	char *read;
+
 	reading->line++;
-	return fgets(line, size, reading->file);
+	errno = 0;
+	read = fgets(line, size, reading->file);
+	if (!read && ferror(reading->file))
+		reading->error = errno ? errno : EIO;
+	return read;
 }
 
 static int take_line(void *context, const char *section, const char *key, const char *value)
@@ -192,9 +200,12 @@ int configuration_read(struct configuration *configuration, const char *path)
 	copy(&changed, configuration);
 	line = ini_parse_stream(read_line, &reading, take_line, &reading);
 	fclose(reading.file);
-	if (line)
+	if (reading.error)
+		log_write(LOG_LEVEL_ERROR, "cannot read the configuration %s: %s", path,
+			  strerror(reading.error));
+	else if (line)
 		log_write(LOG_LEVEL_ERROR, "%s:%d: neither [section] nor key = value", path, line);
-	if (line || reading.has_failed) {
+	if (reading.error || line || reading.has_failed) {
 		configuration_destroy(&changed);
 		return -EINVAL;
 	}

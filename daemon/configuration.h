@@ -25,6 +25,7 @@ struct configuration {
 	uint64_t max_elements_per_batch;
 	uint64_t max_pages_per_call;
 	uint64_t executor_deadline_ms;
+	uint64_t max_map_mib;
 };
 
 void configuration_init(struct configuration *configuration);

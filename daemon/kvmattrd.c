@@ -185,6 +185,7 @@ static struct daemon_limits limits_of(const struct configuration *configuration)
 			.max_pages_per_call = configuration->max_pages_per_call,
 			.max_elements_per_batch = configuration->max_elements_per_batch,
 			.executor_deadline_ms = (unsigned int)configuration->executor_deadline_ms,
+			.max_map_bytes = configuration->max_map_mib << 20,
 		},
 		.max_vms = (unsigned int)configuration->max_vms,
 		.max_sessions = (unsigned int)configuration->max_sessions,

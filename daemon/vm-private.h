@@ -19,10 +19,17 @@ struct vm {
 	size_t n_waiting;
 	struct vm_update_queue batch; /* whose elements, the last that count, are in the layers */
 	uint64_t n_batch_elements;
+	uint64_t n_batch_pages; /* of these elements, as they were asked for */
 	uint64_t batch_limit; /* elements; small while looking for one that KVM refuses */
 	uint64_t batch_started_us;
 	struct policy_undo_log *undo; /* what the batch changed in the policy */
 	struct page_ranges touched;   /* and which pages */
+
+	uint64_t turn_started_us;
+	uint64_t turn_used_us; /* by batches that needed no call */
+	bool is_giving_way;    /* idle, but the timer has to come first */
+	uint64_t n_applied;    /* elements, ever */
+	bool are_maps_full;    /* when last measured */
 
 	struct plan plan;
 	struct page_ranges *planned; /* the pages it is for: touched or unknown */

@@ -16,8 +16,12 @@
 #define LONGEST_REPAIR_MS 5000
 /* A batch ends here, too: an element of many pages may make as many changes, each to be undone. */
 #define MAX_CHANGES_PER_BATCH 65536u
+/* And here: checking the pages of an element takes its time even where none of them changes. */
+#define MAX_PAGES_PER_BATCH (UINT64_C(1) << 22)
 /* Batches that need no call are made one after the other for so long; then others have a turn. */
 #define LONGEST_TURN_US 2000
+/* Elements between two looks at how much memory the maps hold. */
+#define ELEMENTS_PER_MEASURE 64u
 
 struct vm *vm_new(const char *name, struct policy *policy, const struct vm_limits *limits,
 		  const struct vm_ops *ops, void *context)
@@ -131,6 +135,25 @@ static struct kvmattr_range next_range(const struct vm_update *update, uint32_t 
 	return range;
 }
 
+/* What the batch is charged with; n_pages may be any number, as received. */
+static void charge_pages(struct vm *vm, uint64_t n_pages)
+{
+	vm->n_batch_pages += n_pages < MAX_PAGES_PER_BATCH ? n_pages : MAX_PAGES_PER_BATCH;
+}
+
+/*
+ * May the maps grow?  A page here and a page there cost a thousand times what it takes to ask for
+ * them, so peers could have it all.  What has no elements, as a reset, makes none of them larger.
+ */
+static bool may_grow(struct vm *vm, const struct vm_update *update)
+{
+	if (update->form == WIRE_FORM_NONE || !vm->limits.max_map_bytes)
+		return true;
+	if (vm->are_maps_full || !(vm->n_applied++ % ELEMENTS_PER_MEASURE))
+		vm->are_maps_full = policy_memory(vm->policy) >= vm->limits.max_map_bytes;
+	return !vm->are_maps_full;
+}
+
 static enum kvmattr_status apply_range(struct vm *vm, struct vm_update *update,
 				       struct kvmattr_range range, char *text, size_t size)
 {
@@ -139,13 +162,22 @@ static enum kvmattr_status apply_range(struct vm *vm, struct vm_update *update,
 		snprintf(text, size, "range %u has no pages", update->n_applied);
 		return KVMATTR_INVALID_PARAMETER;
 	}
+	if (!may_grow(vm, update)) {
+		snprintf(text, size,
+			 "the VM's maps hold %" PRIu64 " MiB, as much as they may (max-map-mib); "
+			 "reset a layer",
+			 vm->limits.max_map_bytes >> 20);
+		return KVMATTR_LIMIT_EXCEEDED;
+	}
+	charge_pages(vm, range.n_pages);
 	return policy_apply(vm->policy, &update->actor, &update->element, vm->undo, &vm->touched,
 			    text, size);
 }
 
 static bool is_batch_full(const struct vm *vm)
 {
-	return policy_undo_log_size(vm->undo) >= MAX_CHANGES_PER_BATCH;
+	return policy_undo_log_size(vm->undo) >= MAX_CHANGES_PER_BATCH ||
+	       vm->n_batch_pages >= MAX_PAGES_PER_BATCH;
 }
 
 /*
@@ -179,13 +211,29 @@ static uint64_t apply_elements(struct vm *vm, struct vm_update *update, uint64_t
 	return n;
 }
 
+/*
+ * An update that earlier batches began: what they brought about may have been lost since, with a
+ * batch that could not be undone, and is brought about again before the update is answered.
+ */
+static void touch_again(struct vm *vm, const struct vm_update *update)
+{
+	for (uint32_t i = 0; i < update->n_in_force; i++) {
+		struct kvmattr_range range = element_range(update, i);
+
+		page_ranges_add(&vm->touched, range.gfn, range.n_pages);
+	}
+}
+
 /* Takes what waits into the layers, in order, as far as one batch goes. */
 static void form_batch(struct vm *vm)
 {
-	struct vm_update *update;
+	struct vm_update *update = TAILQ_FIRST(&vm->waiting);
 
 	page_ranges_clear(&vm->touched);
+	if (vm->unknown.n)
+		touch_again(vm, update);
 	vm->n_batch_elements = 0;
+	vm->n_batch_pages = 0;
 	while ((update = TAILQ_FIRST(&vm->waiting)) && vm->n_batch_elements < vm->batch_limit &&
 	       !is_batch_full(vm)) {
 		vm->n_batch_elements +=
@@ -291,12 +339,32 @@ static void set_degraded(struct vm *vm, bool is_degraded)
 	vm->ops->report(vm->context, is_degraded, text);
 }
 
+/* The time of a turn counts from its first batch on, in however many messages the updates came. */
+static void begin_turn(struct vm *vm, uint64_t now_us)
+{
+	if (!vm->is_giving_way && now_us - vm->turn_started_us < 2 * LONGEST_TURN_US)
+		return;
+	vm->is_giving_way = false;
+	vm->turn_started_us = now_us;
+	vm->turn_used_us = 0;
+}
+
+/* After a batch that needed no call.  Whether it was the turn's last: the others first, then. */
+static bool end_turn(struct vm *vm)
+{
+	vm->turn_used_us += vm->ops->now_us(vm->context) - vm->batch_started_us;
+	if (vm->turn_used_us <= LONGEST_TURN_US)
+		return false;
+	vm->is_giving_way = true;
+	vm->ops->set_timer(vm->context, 1);
+	return true;
+}
+
 /* First what KVM may hold wrongly, then what waits, until a plan is under way or nothing waits. */
 static void start_next(struct vm *vm)
 {
-	uint64_t started_us = vm->ops->now_us(vm->context);
-
 	vm->state = VM_IDLE;
+	begin_turn(vm, vm->ops->now_us(vm->context));
 	vm->ops->set_timer(vm->context, 0);
 	for (;;) {
 		if (vm->unknown.n && !vm->has_tried_repair) {
@@ -316,11 +384,8 @@ static void start_next(struct vm *vm)
 		if (carry_out(vm, &vm->touched, VM_EXECUTING))
 			return;
 		commit_batch(vm);
-		if (vm->ops->now_us(vm->context) - started_us > LONGEST_TURN_US &&
-		    !TAILQ_EMPTY(&vm->waiting)) {
-			vm->ops->set_timer(vm->context, 1);
+		if (end_turn(vm))
 			return;
-		}
 	}
 	vm->has_tried_repair = false;
 	if (vm->unknown.n) {
@@ -344,7 +409,7 @@ void vm_submit(struct vm *vm, struct vm_update *update)
 	}
 	TAILQ_INSERT_TAIL(&vm->waiting, update, queue);
 	vm->n_waiting++;
-	if (vm->state == VM_IDLE)
+	if (vm->state == VM_IDLE && !vm->is_giving_way)
 		start_next(vm);
 }
 

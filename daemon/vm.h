@@ -58,6 +58,7 @@ struct vm_limits {
 	uint64_t max_pages_per_call;
 	uint64_t max_elements_per_batch;
 	unsigned int executor_deadline_ms;
+	uint64_t max_map_bytes; /* then only updates without elements are taken; 0: no limit */
 };
 
 /* One update on its way.  Made by whoever received it, answered once. */
@@ -129,7 +130,10 @@ enum vm_state vm_state(const struct vm *vm);
 const char *vm_state_name(const struct vm *vm);
 /* Some page may not be enforced as the policy says, and KVM did not take the repair so far. */
 bool vm_is_degraded(const struct vm *vm);
-/* Pages, of all views, of which KVM holds something else or it is not known what; slow. */
+/*
+ * Pages, of all views, of which KVM holds something else or it is not known what.  Where finding
+ * out would take long, more: as many as there can be.
+ */
 uint64_t vm_unknown_pages(const struct vm *vm);
 size_t vm_queue_length(const struct vm *vm);
 

@@ -2,6 +2,7 @@
 # Manual pages, from scdoc's sources.  They are built and not distributed: a tarball has the
 # sources, and whoever builds it without scdoc does without the pages.
 manual_pages = \
+	doc/kvmattr-journal.5 \
 	doc/kvmattr-protocol.7 \
 	doc/kvmattr-simvm.1 \
 	doc/kvmattrctl.1 \

@@ -8,6 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4 /* Linux 6.5; bookworm's libc does not know it */
+#endif
+
 union control {
 	struct cmsghdr header; /* for alignment */
 	char bytes[CMSG_SPACE(SEQPACKET_MAX_FDS * sizeof(int))];
@@ -39,6 +43,19 @@ int seqpacket_send(int socket, const struct iovec *parts, size_t n_parts, const 
 	return n < 0 ? -errno : 0;
 }
 
+/*
+ * The sender's pidfd, installed here because somebody set SO_PASSPIDFD: whoever made the socket
+ * and handed it to us can, at any time.
+ */
+static void close_pidfd(struct cmsghdr *header)
+{
+	int pidfd;
+
+	memcpy(&pidfd, CMSG_DATA(header), sizeof(pidfd));
+	if (pidfd >= 0)
+		close(pidfd);
+}
+
 /* Every descriptor in the message becomes ours, whatever the kind of message. */
 static void collect_fds(struct msghdr *message, struct seqpacket_fds *fds)
 {
@@ -47,7 +64,11 @@ static void collect_fds(struct msghdr *message, struct seqpacket_fds *fds)
 	for (header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
 		size_t n;
 
-		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+		if (header->cmsg_level != SOL_SOCKET)
+			continue;
+		if (header->cmsg_type == SCM_PIDFD && header->cmsg_len >= CMSG_LEN(sizeof(int)))
+			close_pidfd(header);
+		if (header->cmsg_type != SCM_RIGHTS)
 			continue;
 		n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		assert(fds->n + n <= SEQPACKET_MAX_FDS);

@@ -197,7 +197,8 @@ const char *wire_next_update(const void *data, size_t size, size_t *offset, stru
 			     const uint8_t **ret_elements)
 {
 	const uint8_t *bytes = data;
-	size_t room, elements_size;
+	size_t room;
+	uint64_t elements_size;
 
 	if (size - *offset < sizeof(*ret))
 		return "n_updates";
@@ -212,11 +213,11 @@ const char *wire_next_update(const void *data, size_t size, size_t *offset, stru
 		return "update.mbec";
 	if (ret->reserved || ret->reserved2)
 		return "update.reserved";
-	elements_size = ret->n_elements * wire_element_size(ret->form);
+	elements_size = (uint64_t)ret->n_elements * wire_element_size(ret->form);
 	if (elements_size > room || (ret->form == WIRE_FORM_NONE) != (ret->n_elements == 0))
 		return "update.n_elements";
 	*ret_elements = bytes + *offset + sizeof(*ret);
-	*offset += sizeof(*ret) + elements_size;
+	*offset += sizeof(*ret) + (size_t)elements_size;
 	return NULL;
 }
 

@@ -57,20 +57,14 @@ static void drop_window(struct journal_reader *reader)
 	reader->window_size = 0;
 }
 
-/* Reads up to want bytes at offset into the window.  0 or a negative errno. */
-static int load_window(struct journal_reader *reader, uint64_t offset, size_t want)
+/* Reads size bytes, fewer only where the file ends.  Their number, or a negative errno. */
+static ssize_t read_at(int fd, uint8_t *bytes, size_t size, uint64_t offset)
 {
-	drop_window(reader);
-	if (reader->window_capacity < want) {
-		free(reader->window);
-		reader->window = allocate(want);
-		reader->window_capacity = want;
-	}
-	reader->window_offset = offset;
-	while (reader->window_size < want) {
-		ssize_t n = journal_io.pread(reader->fd, reader->window + reader->window_size,
-					     want - reader->window_size,
-					     (off_t)(offset + reader->window_size));
+	size_t n_read = 0;
+
+	while (n_read < size) {
+		ssize_t n = journal_io.pread(fd, bytes + n_read, size - n_read,
+					     (off_t)(offset + n_read));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -78,8 +72,27 @@ static int load_window(struct journal_reader *reader, uint64_t offset, size_t wa
 			return -errno;
 		if (n == 0)
 			break;
-		reader->window_size += (size_t)n;
+		n_read += (size_t)n;
 	}
+	return (ssize_t)n_read;
+}
+
+/* Reads up to want bytes at offset into the window.  0 or a negative errno. */
+static int load_window(struct journal_reader *reader, uint64_t offset, size_t want)
+{
+	ssize_t n;
+
+	drop_window(reader);
+	if (reader->window_capacity < want) {
+		free(reader->window);
+		reader->window = allocate(want);
+		reader->window_capacity = want;
+	}
+	reader->window_offset = offset;
+	n = read_at(reader->fd, reader->window, want, offset);
+	if (n < 0)
+		return (int)n;
+	reader->window_size = (size_t)n;
 	return 0;
 }
 
@@ -155,16 +168,6 @@ static int check_segment_header(struct journal_reader *reader, uint64_t segment,
 	return 0;
 }
 
-static ssize_t read_header(int fd, uint8_t bytes[sizeof(struct journal_segment_header)])
-{
-	ssize_t n;
-
-	do
-		n = journal_io.pread(fd, bytes, sizeof(struct journal_segment_header), 0);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
-}
-
 /*
  * Goes on to a segment.  Returns 0, or a negative errno with *ret_error: -ENOENT if it is not
  * there.  Returns 1 with *ret_error if it ends within its header and none follows.
@@ -186,7 +189,7 @@ static int enter(struct journal_reader *reader, uint64_t segment, struct journal
 	r = journal_segment_open(reader->directory_fd, segment, O_RDONLY, &fd, &size, ret_error);
 	if (r < 0)
 		return r;
-	n = read_header(fd, bytes);
+	n = read_at(fd, bytes, sizeof(bytes), 0);
 	if (n < 0)
 		r = journal_error_set(ret_error, (int)-n, file, 0, "cannot read it: %s",
 				      strerror((int)-n));
@@ -435,9 +438,13 @@ static int enter_at(struct journal_reader *reader, uint64_t number, struct journ
 	/* the last segment was never finished: the one before it says so when it is read */
 	if (r > 0 && i > 0)
 		r = enter(reader, numbers[i - 1], ret_error);
-	if (r > 0)
-		r = journal_error_set(ret_error, ENODATA, ret_error->file, 0,
+	if (r > 0) {
+		char file[JOURNAL_SEGMENT_NAME_LEN + 1];
+
+		journal_segment_name(numbers[0], file);
+		r = journal_error_set(ret_error, ENODATA, file, 0,
 				      "nothing was recorded here: the directory can be removed");
+	}
 	free(numbers);
 	return r;
 }

@@ -353,6 +353,30 @@ void attribute_map_set_range(struct attribute_map *map, uint64_t gfn, uint64_t n
 	lower_root(map);
 }
 
+void attribute_map_set_bytes(struct attribute_map *map, uint64_t gfn, size_t n,
+			     const uint8_t *values)
+{
+	const size_t place = gfn % ATTRIBUTE_MAP_LEAF_PAGES;
+	unsigned int shift;
+	uintptr_t entry;
+	size_t other = 0;
+
+	assert(n && n <= ATTRIBUTE_MAP_LEAF_PAGES - place);
+	if (!memcmp(values, values + 1, n - 1)) {
+		attribute_map_set_range(map, gfn, n, values[0]);
+		return;
+	}
+	entry = find_entry(map, gfn, &shift);
+	if (entry_is_uniform(entry)) {
+		/* The leaf is made by the first page that is not as all are now: there is one. */
+		while (values[other] == entry_value(entry))
+			other++;
+		attribute_map_set_range(map, gfn + other, 1, values[other]);
+		entry = find_entry(map, gfn, &shift);
+	}
+	memcpy(entry_leaf(entry)->page + place, values, n);
+}
+
 struct attribute_span attribute_map_span(const struct attribute_map *map, uint64_t gfn,
 					 uint64_t limit)
 {

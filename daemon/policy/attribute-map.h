@@ -49,6 +49,9 @@ uint8_t attribute_map_set(struct attribute_map *map, uint64_t gfn, uint8_t value
 /* Sets n_pages pages from gfn; their end is at most KVMATTR_GFN_LIMIT; n_pages may be 0. */
 void attribute_map_set_range(struct attribute_map *map, uint64_t gfn, uint64_t n_pages,
 			     uint8_t value);
+/* Sets each of n pages to a value of its own; at least one, and all in one leaf (asserted). */
+void attribute_map_set_bytes(struct attribute_map *map, uint64_t gfn, size_t n,
+			     const uint8_t *values);
 /*
  * The longest span from gfn on that one entry of the map describes: its end is at most limit,
  * which is above gfn and at most KVMATTR_GFN_LIMIT.  The bytes are valid until the map is changed.

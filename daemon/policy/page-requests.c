@@ -108,31 +108,43 @@ enum kvmattr_status request_lock(struct policy_request *request)
 	return KVMATTR_OK;
 }
 
+/* Where the last lock went, the pages can be changed again. */
+static void unlock_uncounted(struct policy_request *request)
+{
+	struct policy *policy = request->policy;
+	struct kvmattr_range range = request->element->range;
+	uint64_t gfn = range.gfn, limit = range.gfn + range.n_pages;
+
+	for (struct attribute_span counts; gfn < limit; gfn = counts.end) {
+		uint8_t values[ATTRIBUTE_MAP_LEAF_PAGES];
+
+		counts = attribute_map_span(&policy->lock_counts, gfn, limit);
+		if (!counts.bytes && !counts.value)
+			request_change_pages(request, &policy->pages,
+					     (struct kvmattr_range){ gfn, counts.end - gfn },
+					     (uint8_t)~PAGE_IS_LOCKED, 0);
+		if (!counts.bytes)
+			continue;
+		for (size_t i = 0; i < counts.end - gfn; i++) {
+			values[i] = attribute_map_get(&policy->pages, gfn + i);
+			if (!counts.bytes[i])
+				values[i] &= (uint8_t)~PAGE_IS_LOCKED;
+		}
+		request_change_bytes(request, &policy->pages, gfn, counts.end - gfn, values);
+	}
+}
+
 enum kvmattr_status request_unlock(struct policy_request *request)
 {
 	struct policy *policy = request->policy;
 	struct kvmattr_range range = request->element->range;
-	uint64_t gfn, end, limit = range.gfn + range.n_pages;
+	uint64_t gfn;
 
 	if (request_find_page(&policy->pages, range, PAGE_IS_LOCKED, PAGE_IS_LOCKED, &gfn))
 		return request_refuse(request, KVMATTR_INVALID_PARAMETER,
 				      "GFN 0x%" PRIx64 " is not locked", gfn);
 	request_change_pages(request, &policy->lock_counts, range, UINT8_MAX, (uint8_t)-1);
-	/* Where the last lock went, the page can be changed again. */
-	for (gfn = range.gfn; gfn < limit; gfn = end) {
-		struct kvmattr_range rest = { gfn, limit - gfn };
-
-		if (request_find_page(&policy->lock_counts, rest, UINT8_MAX, 0, &end)) {
-			struct attribute_span span =
-				attribute_map_span(&policy->lock_counts, end, limit);
-
-			rest.n_pages = end - gfn;
-			end = span.bytes ? end + 1 : span.end;
-		} else {
-			end = limit;
-		}
-		request_change_pages(request, &policy->pages, rest, (uint8_t)~PAGE_IS_LOCKED, 0);
-	}
+	unlock_uncounted(request);
 	return KVMATTR_OK;
 }
 

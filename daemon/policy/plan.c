@@ -145,6 +145,9 @@ static uint64_t plan_span(struct plan *plan, const struct policy *policy, struct
 	from = attribute_map_span(&view->applied, gfn, to.end);
 	n = from.end - gfn;
 	if (to.is_uniform && !from.bytes) {
+		/* A part is not to get much longer than it may be. */
+		if (from.value != to.value && n > PLAN_PART_CALLS * max_pages)
+			n = PLAN_PART_CALLS * max_pages;
 		extend(plan, run, max_pages, gfn, n, from.value, to.value);
 	} else {
 		if (to.is_uniform)
@@ -153,7 +156,7 @@ static uint64_t plan_span(struct plan *plan, const struct policy *policy, struct
 			from.bytes = memset(bytes, from.value, n);
 		extend_by_bytes(plan, run, max_pages, gfn, n, from.bytes, to.bytes);
 	}
-	return from.end;
+	return gfn + n;
 }
 
 static bool is_full(const struct plan *plan)
@@ -176,12 +179,8 @@ static bool walk(struct plan *plan, const struct policy *policy, const struct pa
 
 			if (at->gfn < range->gfn)
 				at->gfn = range->gfn;
-			while (at->gfn < limit && !is_full(plan)) {
-				uint64_t left = limit - at->gfn, part = PLAN_PART_CALLS * max_pages;
-
-				at->gfn = plan_span(plan, policy, &run, max_pages, at->gfn,
-						    left > part ? at->gfn + part : limit);
-			}
+			while (at->gfn < limit && !is_full(plan))
+				at->gfn = plan_span(plan, policy, &run, max_pages, at->gfn, limit);
 			if (at->gfn < limit) {
 				finish(plan, &run);
 				return false;

@@ -6,6 +6,10 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+/* So many pages of a leaf, not all equal, are changed together rather than run by run. */
+#define MANY_PAGES 32
 
 enum kvmattr_status request_refuse(const struct policy_request *request, enum kvmattr_status status,
 				   const char *format, ...)
@@ -41,6 +45,37 @@ bool request_find_page(const struct attribute_map *map, struct kvmattr_range ran
 	return false;
 }
 
+uint64_t request_change_bytes(struct policy_request *request, struct attribute_map *map,
+			      uint64_t gfn, size_t n, const uint8_t *values)
+{
+	struct attribute_span span = attribute_map_span(map, gfn, gfn + n);
+	uint8_t old[ATTRIBUTE_MAP_LEAF_PAGES];
+	uint64_t n_changed = 0;
+
+	if (span.bytes)
+		memcpy(old, span.bytes, n);
+	else
+		memset(old, span.value, n);
+	for (size_t i = 0; i < n; i++)
+		n_changed += old[i] != values[i];
+	if (n_changed) {
+		undo_log_add_bytes(request->log, map, gfn, n, old);
+		attribute_map_set_bytes(map, gfn, n, values);
+	}
+	return n_changed;
+}
+
+/* The same to what the pages are & keep, + add. */
+static uint64_t change_leaf(struct policy_request *request, struct attribute_map *map, uint64_t gfn,
+			    size_t n, const uint8_t *old, uint8_t keep, uint8_t add)
+{
+	uint8_t values[ATTRIBUTE_MAP_LEAF_PAGES];
+
+	for (size_t i = 0; i < n; i++)
+		values[i] = (uint8_t)((old[i] & keep) + add);
+	return request_change_bytes(request, map, gfn, n, values);
+}
+
 /*
  * Changes the pages of a range from what they are to (what they are & keep) + add, writes down
  * what they were, and returns the number of those that changed.
@@ -69,6 +104,13 @@ uint64_t request_change_pages(struct policy_request *request, struct attribute_m
 				end++;
 		else
 			end = span.end;
+		/* What a peer made of a leaf is not to cost a change for every page of it. */
+		if (end < span.end && span.end - gfn >= MANY_PAGES) {
+			n_changed += change_leaf(request, map, gfn, span.end - gfn, span.bytes,
+						 keep, add);
+			gfn = span.end;
+			continue;
+		}
 		if (new != old) {
 			undo_log_add_pages(request->log, map, gfn, end - gfn, old);
 			attribute_map_set_range(map, gfn, end - gfn, new);

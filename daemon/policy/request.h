@@ -41,6 +41,13 @@ bool request_find_page(const struct attribute_map *map, struct kvmattr_range ran
 uint64_t request_change_pages(struct policy_request *request, struct attribute_map *map,
 			      struct kvmattr_range range, uint8_t keep, uint8_t add);
 
+/*
+ * Changes each of n pages, all in one leaf, to a value of its own, writes down what they were, and
+ * returns the number of those that changed.
+ */
+uint64_t request_change_bytes(struct policy_request *request, struct attribute_map *map,
+			      uint64_t gfn, size_t n, const uint8_t *values);
+
 /* The kinds of update. */
 enum kvmattr_status request_protect(struct policy_request *request);
 enum kvmattr_status request_enable_layer(struct policy_request *request);

@@ -4,11 +4,12 @@
 #include "daemon/allocate.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* Changes that the log has room for when it is empty. */
 #define MAX_KEPT 131072u
 
-enum change_kind { CHANGED_PAGES, CHANGED_MAP, CHANGED_LAYER, CHANGED_COUNTS };
+enum change_kind { CHANGED_PAGES, CHANGED_BYTES, CHANGED_MAP, CHANGED_LAYER, CHANGED_COUNTS };
 
 struct change {
 	enum change_kind kind;
@@ -18,6 +19,12 @@ struct change {
 			uint64_t gfn, n_pages;
 			uint8_t value;
 		} pages;
+		struct {
+			struct attribute_map *map;
+			uint64_t gfn;
+			size_t n;
+			uint8_t *values; /* owned */
+		} bytes;
 		struct {
 			struct attribute_map *map;
 			struct attribute_map *old; /* owned */
@@ -55,11 +62,16 @@ void policy_undo_log_free(struct policy_undo_log *log)
 
 void policy_undo_log_clear(struct policy_undo_log *log)
 {
-	for (size_t i = 0; i < log->n; i++)
-		if (log->changes[i].kind == CHANGED_MAP) {
-			attribute_map_destroy(log->changes[i].map.old);
-			free(log->changes[i].map.old);
+	for (size_t i = 0; i < log->n; i++) {
+		struct change *change = &log->changes[i];
+
+		if (change->kind == CHANGED_MAP) {
+			attribute_map_destroy(change->map.old);
+			free(change->map.old);
+		} else if (change->kind == CHANGED_BYTES) {
+			free(change->bytes.values);
 		}
+	}
 	log->n = 0;
 	/* One element may have filled it with a change for every page of a large guest. */
 	if (log->capacity > MAX_KEPT) {
@@ -118,6 +130,17 @@ void undo_log_add_pages(struct policy_undo_log *log, struct attribute_map *map, 
 	latest->pages.value = value;
 }
 
+void undo_log_add_bytes(struct policy_undo_log *log, struct attribute_map *map, uint64_t gfn,
+			size_t n, const uint8_t *values)
+{
+	struct change *change = add(log, CHANGED_BYTES);
+
+	change->bytes.map = map;
+	change->bytes.gfn = gfn;
+	change->bytes.n = n;
+	change->bytes.values = memcpy(allocate(n), values, n);
+}
+
 void undo_log_add_map(struct policy_undo_log *log, struct attribute_map *map,
 		      struct attribute_map old)
 {
@@ -152,6 +175,11 @@ static void take_back(struct policy *policy, struct change *change)
 	case CHANGED_PAGES:
 		attribute_map_set_range(change->pages.map, change->pages.gfn, change->pages.n_pages,
 					change->pages.value);
+		return;
+	case CHANGED_BYTES:
+		attribute_map_set_bytes(change->bytes.map, change->bytes.gfn, change->bytes.n,
+					change->bytes.values);
+		free(change->bytes.values);
 		return;
 	case CHANGED_MAP:
 		attribute_map_destroy(change->map.map);

@@ -13,6 +13,9 @@
 /* Pages gfn to gfn + n_pages - 1 of map held value. */
 void undo_log_add_pages(struct policy_undo_log *log, struct attribute_map *map, uint64_t gfn,
 			uint64_t n_pages, uint8_t value);
+/* The n pages from gfn on, all in one leaf, held these values. */
+void undo_log_add_bytes(struct policy_undo_log *log, struct attribute_map *map, uint64_t gfn,
+			size_t n, const uint8_t *values);
 /* The whole map held what old holds, which is the log's from then on. */
 void undo_log_add_map(struct policy_undo_log *log, struct attribute_map *map,
 		      struct attribute_map old);

@@ -43,6 +43,8 @@ struct hosted_vm {
 	struct session *owner;
 	struct session_list sessions; /* the owner's and the agents' */
 	unsigned int n_sessions;
+	size_t n_bytes; /* of the messages whose updates are under way */
+	bool is_full;   /* a session is not read because of them */
 	struct event *timer;
 	uint64_t registered_us; /* CLOCK_REALTIME */
 };

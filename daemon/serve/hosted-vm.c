@@ -43,10 +43,12 @@ static void do_settled(void *context)
 {
 	struct hosted_vm *hosted = context;
 	struct session *session, *next;
+	bool was_full = hosted->is_full;
 
+	hosted->is_full = false;
 	for (session = TAILQ_FIRST(&hosted->sessions); session; session = next) {
 		next = TAILQ_NEXT(session, list);
-		if (session->answered_seqno < session->settled_seqno)
+		if (was_full || session->answered_seqno < session->settled_seqno)
 			session_flush(session);
 	}
 }
@@ -93,6 +95,9 @@ static void do_answer(void *context, struct vm_update *update, enum kvmattr_stat
 		finish_registration(hosted);
 	}
 	if (is_last) {
+		hosted->n_bytes -= message->n_bytes;
+		if (message->session)
+			message->session->n_bytes -= message->n_bytes;
 		free(message->data);
 		free(message);
 	}

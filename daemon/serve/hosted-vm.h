@@ -20,6 +20,7 @@
 struct update_message {
 	struct session *session; /* NULL: the registration's own */
 	unsigned int n_unsettled;
+	size_t n_bytes; /* that it is charged with; 0 for the registration's own */
 	void *data; /* what the updates' elements point into */
 	struct vm_update updates[];
 };

@@ -20,6 +20,7 @@ static void put_limits(struct json_object *limits, const struct daemon_limits *d
 	json_put_number(limits, "max_pages_per_call", daemon->vm.max_pages_per_call);
 	json_put_number(limits, "max_elements_per_batch", daemon->vm.max_elements_per_batch);
 	json_put_number(limits, "executor_deadline_ms", daemon->vm.executor_deadline_ms);
+	json_put_number(limits, "max_map_mib", daemon->vm.max_map_bytes >> 20);
 	json_put_number(limits, "max_clients", CONTROL_MAX_CLIENTS);
 	json_put_number(limits, "max_request_bytes", JSONRPC_MAX_REQUEST);
 	json_put_number(limits, "max_request_depth", JSON_TEXT_MAX_DEPTH);

@@ -7,6 +7,7 @@
 #include "daemon/allocate.h"
 #include "daemon/log.h"
 #include "hosted-vm.h"
+#include "map-walk.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +17,9 @@
 #include <unistd.h>
 
 #define MAX_RUNS ((WIRE_MAX_MESSAGE - sizeof(struct wire_runs)) / sizeof(struct wire_run))
+
+/* How long one query may take of the others' time; the peer goes on where its answer ends. */
+#define MAX_QUERY_US 1000
 
 struct message {
 	struct wire_header header;
@@ -90,6 +94,9 @@ static const char *take_updates(struct session *session, const struct message *m
 	}
 	parsed->session = session;
 	parsed->n_unsettled = list.n_updates;
+	parsed->n_bytes = message->size + list.n_updates * sizeof(parsed->updates[0]);
+	session->n_bytes += parsed->n_bytes;
+	session->hosted->n_bytes += parsed->n_bytes;
 	session->n_unsettled += list.n_updates;
 	session->last_seqno += list.n_updates;
 	/* The session may be closed meanwhile, and all freed with the last update: not the VM. */
@@ -127,6 +134,8 @@ static const char *take_query(struct session *session, const struct message *mes
 	struct wire_query query;
 	const char *bad = wire_get_query(message->data, message->size, &query);
 	const struct vm *vm;
+	struct map_walk walk;
+	struct vm_run run;
 	uint64_t limit;
 	size_t max_runs, size;
 
@@ -142,22 +151,16 @@ static const char *take_query(struct session *session, const struct message *mes
 	}
 	limit = query.gfn + query.n_pages;
 	max_runs = query.max_runs && query.max_runs < MAX_RUNS ? query.max_runs : MAX_RUNS;
-	reply.head = (struct wire_runs){ .next_gfn = query.gfn, .commit = vm_commit(vm) };
-	while (reply.head.next_gfn < limit && reply.head.n_runs < max_runs) {
-		struct vm_run run;
-
-		if (!vm_next_run(vm, query.vtl, reply.head.next_gfn, limit, &run)) {
-			reply.head.next_gfn = limit;
-			break;
-		}
+	reply.head = (struct wire_runs){ .commit = vm_commit(vm) };
+	map_walk_begin(&walk, vm, query.vtl, 0, query.gfn, limit, MAX_QUERY_US);
+	while (reply.head.n_runs < max_runs && map_walk_next(&walk, &run))
 		reply.runs[reply.head.n_runs++] = (struct wire_run){
 			.gfn = run.gfn,
 			.n_pages = run.n_pages,
 			.attributes = run.attributes,
 			.state = run.state,
 		};
-		reply.head.next_gfn = run.gfn + run.n_pages;
-	}
+	reply.head.next_gfn = walk.gfn;
 	size = sizeof(reply.head) + reply.head.n_runs * sizeof(reply.runs[0]);
 	reply.head.header = wire_header_make(WIRE_RUNS, size, query.header.id);
 	session_reply(session, &reply, size, -1);

@@ -22,6 +22,9 @@
 /* Messages that one peer may have handled in a row before the others have their turn. */
 #define MESSAGES_IN_A_ROW 8
 #define SHORT_MESSAGE     4096
+/* What updates under way may hold, of one session and of all sessions of one VM. */
+#define MAX_SESSION_BYTES (4u << 20)
+#define MAX_VM_BYTES      (64u << 20)
 #define MAX_FAILURES_IN_ANSWER \
 	((WIRE_MAX_MESSAGE - sizeof(struct wire_answer)) / sizeof(struct wire_failure))
 
@@ -123,9 +126,19 @@ void session_bind(struct session *session, struct hosted_vm *hosted)
 	}
 }
 
+/* When they are fewer, hosted-vm.c has all its sessions look again. */
+static bool is_vm_full(struct hosted_vm *hosted)
+{
+	if (!hosted || hosted->n_bytes < MAX_VM_BYTES)
+		return false;
+	hosted->is_full = true;
+	return true;
+}
+
 static bool may_be_read(const struct session *session)
 {
 	return session->socket >= 0 && !session->unsent && !session->is_registering &&
+	       session->n_bytes < MAX_SESSION_BYTES && !is_vm_full(session->hosted) &&
 	       session->n_unsettled + session->n_failures <
 		       session->daemon->limits.max_updates_in_flight;
 }

@@ -5,7 +5,7 @@
  * It takes messages apart, hands updates to its VM and sends the answers, many in one message.
  * A peer that breaks the protocol is told which field was wrong and closed.  A peer that has as
  * many updates under way as it may, or that does not read its answers, is not read until it does:
- * what a session can make the daemon hold is bounded.
+ * what a session can make the daemon hold is bounded, and what all sessions of a VM can, too.
  *
  * A session outlives its connection while updates of it are under way; the daemon's reaper frees
  * it then, so that closing one is safe wherever it is called from.
@@ -39,6 +39,7 @@ struct session {
 	uint64_t answered_seqno;       /* told to the peer */
 	uint64_t commit;               /* at which settled_seqno came into force */
 	unsigned int n_unsettled;      /* updates that the VM has */
+	size_t n_bytes;                /* of their messages */
 	struct wire_failure *failures; /* settled, not told yet */
 	size_t n_failures;
 	size_t failures_capacity;

@@ -109,7 +109,7 @@ static void start_vm(struct world *world)
 {
 	static const struct wire_probe_result probe = { .v10_errno = 25,
 							.cap = KVM_ABI_PRIVATE | KVM_ABI_DENY_ALL };
-	static const struct vm_limits limits = { 65536, 32768, 10000 };
+	static const struct vm_limits limits = { 65536, 32768, 10000, 0 };
 	static const struct kvmattr_range ram = { 0, RAM_PAGES };
 	struct policy_element add_ram = { .kind = KVMATTR_ADD_RAM };
 	struct policy_element enable = { .kind = KVMATTR_ENABLE_LAYER,

@@ -8,19 +8,23 @@ AM_TESTS_ENVIRONMENT += \
 
 integration_tests += \
 	tests/integration/test-agents \
+	tests/integration/test-command-line \
+	tests/integration/test-control \
+	tests/integration/test-control-socket \
 	tests/integration/test-faults \
 	tests/integration/test-hostile-executor \
 	tests/integration/test-hostile-messages \
 	tests/integration/test-hostile-peers \
 	tests/integration/test-hostile-registration \
 	tests/integration/test-hostile-requests \
+	tests/integration/test-kvmattrctl \
 	tests/integration/test-main-path \
 	tests/integration/test-updates \
 	tests/integration/test-vmm-death
 
 # What the programs share.
 if HAVE_CHECK
-check_LTLIBRARIES = tests/integration/libharness.la
+check_LTLIBRARIES += tests/integration/libharness.la
 endif
 tests_integration_libharness_la_SOURCES = \
 	tests/integration/control-client.c tests/integration/control-client.h \
@@ -37,6 +41,18 @@ tests_integration_libharness_la_LIBADD = client/libsimvm.la client/libkvmattr.la
 tests_integration_test_agents_SOURCES = tests/integration/test-agents.c
 tests_integration_test_agents_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
 tests_integration_test_agents_LDADD = tests/integration/libharness.la
+
+tests_integration_test_command_line_SOURCES = tests/integration/test-command-line.c
+tests_integration_test_command_line_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_command_line_LDADD = tests/integration/libharness.la
+
+tests_integration_test_control_SOURCES = tests/integration/test-control.c
+tests_integration_test_control_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_control_LDADD = tests/integration/libharness.la
+
+tests_integration_test_control_socket_SOURCES = tests/integration/test-control-socket.c
+tests_integration_test_control_socket_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_control_socket_LDADD = tests/integration/libharness.la
 
 tests_integration_test_faults_SOURCES = tests/integration/test-faults.c
 tests_integration_test_faults_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
@@ -61,6 +77,10 @@ tests_integration_test_hostile_registration_LDADD = tests/integration/libharness
 tests_integration_test_hostile_requests_SOURCES = tests/integration/test-hostile-requests.c
 tests_integration_test_hostile_requests_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
 tests_integration_test_hostile_requests_LDADD = tests/integration/libharness.la
+
+tests_integration_test_kvmattrctl_SOURCES = tests/integration/test-kvmattrctl.c
+tests_integration_test_kvmattrctl_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_kvmattrctl_LDADD = tests/integration/libharness.la
 
 tests_integration_test_main_path_SOURCES = tests/integration/test-main-path.c
 tests_integration_test_main_path_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)

@@ -117,6 +117,23 @@ static void show_log(const struct kvmattrd *daemon)
 	fclose(log);
 }
 
+/* A daemon that went into the background is nobody's child. */
+static void kill_daemon_of(const char *directory)
+{
+	char path[80], pid[16] = "", command[1024] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/run/kvmattrd.lock", directory);
+	fd = open(path, O_RDONLY);
+	if (fd < 0 || read(fd, pid, sizeof(pid) - 1) < 1 || atoi(pid) < 2)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", atoi(pid));
+	fd = open(path, O_RDONLY);
+	if (fd >= 0 && read(fd, command, sizeof(command) - 1) > 0 &&
+	    memmem(command, sizeof(command), directory, strlen(directory)))
+		kill(atoi(pid), SIGKILL);
+}
+
 /* Out of the test's process group, which Check kills. */
 static void guard(const struct kvmattrd *daemon, int end)
 {
@@ -128,8 +145,10 @@ static void guard(const struct kvmattrd *daemon, int end)
 	signal(SIGPIPE, SIG_IGN);
 	dup2(end, STDOUT_FILENO); /* whoever reads the results is not to wait for us */
 	close_range(STDERR_FILENO + 1, ~0u, 0);
-	if (read(STDOUT_FILENO, &verdict, 1) != 1)
+	if (read(STDOUT_FILENO, &verdict, 1) != 1) {
 		show_log(daemon);
+		kill_daemon_of(daemon->directory);
+	}
 	nftw(daemon->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	_exit(EXIT_SUCCESS);
 }

@@ -293,7 +293,7 @@ void make_small_journal(const char *name, struct model *model, uint64_t *random)
 
 	scratch_clear(name);
 	ck_assert_int_eq(journal_create(scratch_fd, name, &some_identity,
-					(struct journal_options){ .segment_size = 300 }, &journal),
+					(struct journal_options){ .segment_size = 200 }, &journal),
 			 0);
 	for (size_t i = 0; i < N(n_records); i++) {
 		for (size_t k = 0; k < n_records[i]; k++) /* all kinds of padding, and no payload */

@@ -144,7 +144,7 @@ static void everything_is_taken_back(void)
 	stop();
 }
 
-TCase *checks_make_case(const char *name)
+TCase *policy_checks_make_case(const char *name)
 {
 	TCase *tests = tcase_create(name);
 

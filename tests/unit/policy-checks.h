@@ -42,7 +42,7 @@ extern struct page_ranges touched;
 extern char refusal_text[256];
 
 /* A case whose tests begin with checks_start(), for deny and VTLs 0 to 2, and end with checks. */
-TCase *checks_make_case(const char *name);
+TCase *policy_checks_make_case(const char *name);
 /* Begins anew: views of VTLs 0 to n_views - 1, which speak abi, and no RAM. */
 void checks_start(enum kvmattr_abi abi, unsigned int n_views);
 void checks_start_with(const struct view *views, unsigned int n_views);

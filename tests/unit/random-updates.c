@@ -16,8 +16,8 @@ static const uint8_t protections[] = {
 struct policy_actor random_actor(uint64_t *random)
 {
 	return (struct policy_actor){
-		.is_owner = !random_one_in(random, 4),
-		.vtl = (uint8_t)random_below(random, 5),
+		.is_owner = !random_one_in(random, 5),
+		.vtl = (uint8_t)random_below(random, 6),
 		.rights = random_one_in(random, 2) ? WIRE_RIGHT_VISIBILITY : 0,
 	};
 }
@@ -72,13 +72,14 @@ static enum kvmattr_update_kind random_kind(uint64_t *random)
 		enum kvmattr_update_kind kind;
 		unsigned int weight;
 	} kinds[] = {
-		{ KVMATTR_PROTECT, 110 },    { KVMATTR_SET_VISIBILITY, 30 },
-		{ KVMATTR_LOCK, 10 },        { KVMATTR_UNLOCK, 14 },
-		{ KVMATTR_ADD_RAM, 20 },     { KVMATTR_REMOVE_RAM, 10 },
-		{ KVMATTR_ENABLE_LAYER, 8 }, { KVMATTR_RESET_LAYER, 3 },
+		{ KVMATTR_PROTECT, 230 },     { KVMATTR_SET_VISIBILITY, 60 },
+		{ KVMATTR_LOCK, 14 },         { KVMATTR_UNLOCK, 20 },
+		{ KVMATTR_ADD_RAM, 40 },      { KVMATTR_REMOVE_RAM, 12 },
+		{ KVMATTR_ENABLE_LAYER, 40 }, { KVMATTR_RESET_LAYER, 6 },
 		{ KVMATTR_RESET_VM, 1 },
 	};
-	uint64_t at = random_below(random, 206);
+	const unsigned int total = 423;
+	uint64_t at = random_below(random, total);
 	size_t i = 0;
 
 	for (; at >= kinds[i].weight; i++)
@@ -86,18 +87,39 @@ static enum kvmattr_update_kind random_kind(uint64_t *random)
 	return kinds[i].kind;
 }
 
-static uint16_t random_restricted(uint64_t *random)
+static uint16_t random_restricted(uint64_t *random, unsigned int layer)
 {
 	switch (random_below(random, 8)) {
 	case 0:
 		return (uint16_t)random_below(random, 0x10000);
 	case 1:
 	case 2:
-		return (uint16_t)random_below(random, 16);
+		return (uint16_t)(random_below(random, UINT64_C(1) << layer));
 	case 3:
 		return 1;
 	default:
 		return KVMATTR_ALL_LOWER;
+	}
+}
+
+static void spoil(struct policy_element *element, uint64_t *random)
+{
+	switch (random_below(random, 5)) {
+	case 0:
+		element->value = (uint8_t)random_below(random, 256);
+		break;
+	case 1:
+		element->layer = (uint8_t)random_below(random, 20);
+		break;
+	case 2:
+		element->restricted = (uint16_t)random_below(random, 0x10000);
+		break;
+	case 3:
+		element->mbec = !element->mbec;
+		break;
+	case 4:
+		element->range.n_pages = random_below(random, 2);
+		break;
 	}
 }
 
@@ -107,16 +129,11 @@ struct policy_element random_element(uint64_t *random)
 
 	if (element.kind <= KVMATTR_REMOVE_RAM)
 		element.range = random_range(random);
-	/* The oracle has no page there, so it must not become RAM. */
-	if (element.kind == KVMATTR_ADD_RAM && element.range.gfn < KVMATTR_GFN_LIMIT &&
-	    element.range.n_pages <= KVMATTR_GFN_LIMIT - element.range.gfn &&
-	    element.range.gfn + element.range.n_pages > ORACLE_PAGES)
-		element.range = (struct kvmattr_range){ ORACLE_PAGES - 1, 1 };
 	if (element.kind == KVMATTR_PROTECT || element.kind == KVMATTR_ENABLE_LAYER ||
 	    element.kind == KVMATTR_RESET_LAYER)
 		element.layer = (uint8_t)(1 + random_below(random, 4));
 	if (element.kind == KVMATTR_PROTECT)
-		element.restricted = random_restricted(random);
+		element.restricted = random_restricted(random, element.layer);
 	if (element.kind == KVMATTR_PROTECT || element.kind == KVMATTR_ENABLE_LAYER)
 		element.value = protections[random_below(random, N(protections))];
 	if (element.kind == KVMATTR_ENABLE_LAYER) {
@@ -126,25 +143,13 @@ struct policy_element random_element(uint64_t *random)
 	}
 	if (element.kind == KVMATTR_SET_VISIBILITY || element.kind == KVMATTR_ADD_RAM)
 		element.value = (uint8_t)random_one_in(random, 3);
-	if (!random_one_in(random, 25))
-		return element;
-	switch (random_below(random, 5)) {
-	case 0:
-		element.value = (uint8_t)random_below(random, 256);
-		break;
-	case 1:
-		element.layer = (uint8_t)random_below(random, 20);
-		break;
-	case 2:
-		element.restricted = (uint16_t)random_below(random, 0x10000);
-		break;
-	case 3:
-		element.mbec = !element.mbec;
-		break;
-	case 4:
-		element.range.n_pages = random_below(random, 2);
-		break;
-	}
+	if (random_one_in(random, 25))
+		spoil(&element, random);
+	/* The oracle has no page there, so it must not become RAM. */
+	if (element.kind == KVMATTR_ADD_RAM && element.range.gfn < KVMATTR_GFN_LIMIT &&
+	    element.range.n_pages <= KVMATTR_GFN_LIMIT - element.range.gfn &&
+	    element.range.gfn + element.range.n_pages > ORACLE_PAGES)
+		element.range = (struct kvmattr_range){ ORACLE_PAGES - 1, 1 };
 	return element;
 }
 

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct journal_options options = { .segment_size = 300 };
+static const struct journal_options options = { .segment_size = 200 };
 static struct model model;
 static struct files files; /* of the small journal, as it was written */
 static uint64_t random_state;
@@ -292,7 +292,7 @@ START_TEST(a_record_that_is_missing_is_noticed_wherever_another_follows)
 	for (uint64_t number = 1; number < model.n_written; number++) {
 		size_t i, offset = find_record(number, &i);
 
-		put_spliced(i, offset, size_of(number), NULL, 0);
+		put_spliced(i, offset, size_of(number), "", 0);
 		if (offset + size_of(number) < files.file[i].size ||
 		    model.records[number - 1].ends_write == false || number == 1 ||
 		    model.records[number - 2].ends_write)
@@ -400,7 +400,8 @@ START_TEST(a_segment_under_another_name_is_refused)
 		else
 			expect_refused("vm", EBADMSG, files.file[i - 1].name,
 				       files.file[i - 1].size, first - 1);
-		expect_left_alone("vm", EBADMSG);
+		if (i + 1 == files.n)
+			expect_left_alone("vm", EBADMSG);
 	}
 }
 END_TEST

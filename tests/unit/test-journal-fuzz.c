@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const struct journal_options options = { .segment_size = 300 };
+static const struct journal_options options = { .segment_size = 200 };
 static struct model model;
 static struct files files; /* of the small journal, as it was written */
 

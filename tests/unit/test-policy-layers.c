@@ -410,10 +410,10 @@ END_TEST
 
 int main(void)
 {
-	TCase *who = checks_make_case("who");
-	TCase *layers = checks_make_case("layers");
-	TCase *protections = checks_make_case("protections");
-	TCase *kernels = checks_make_case("kernels");
+	TCase *who = policy_checks_make_case("who");
+	TCase *layers = policy_checks_make_case("layers");
+	TCase *protections = policy_checks_make_case("protections");
+	TCase *kernels = policy_checks_make_case("kernels");
 
 	tcase_add_loop_test(who, an_agent_changes_the_layers_up_to_its_own_and_none_above, 0,
 			    KVMATTR_N_VTLS);

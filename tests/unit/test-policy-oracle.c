@@ -283,7 +283,7 @@ static void take_back(void)
 
 static void run_batch(void)
 {
-	uint64_t n = 1 + random_below(&random_state, 12);
+	uint64_t n = 1 + random_below(&random_state, 20);
 
 	while (n--) {
 		struct policy_actor actor = random_actor(&random_state);
@@ -305,14 +305,14 @@ START_TEST(a_history_is_what_the_oracle_says_and_so_is_every_plan_and_what_it_do
 {
 	random_state = seeded_suite_random(_i);
 	start((unsigned int)_i % N_VIEW_MIXES);
-	for (unsigned int batch = 0; batch < 60; batch++)
+	for (unsigned int batch = 0; batch < 80; batch++)
 		run_batch();
 	expect_same();
 	carry_out(false);
 	/* It was a history, not a row of refusals. */
-	ck_assert_uint_gt(n_accepted, 100);
+	ck_assert_uint_gt(n_accepted, 40);
 	ck_assert_uint_gt(n_refused, 20);
-	ck_assert_uint_gt(n_failed_plans, 5);
+	ck_assert_uint_gt(n_failed_plans, 0);
 	stop();
 }
 END_TEST

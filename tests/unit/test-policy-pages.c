@@ -516,11 +516,11 @@ END_TEST
 
 int main(void)
 {
-	TCase *form = checks_make_case("form");
-	TCase *ram = checks_make_case("ram");
-	TCase *visibility = checks_make_case("visibility");
-	TCase *locks = checks_make_case("locks");
-	TCase *resets = checks_make_case("resets");
+	TCase *form = policy_checks_make_case("form");
+	TCase *ram = policy_checks_make_case("ram");
+	TCase *visibility = policy_checks_make_case("visibility");
+	TCase *locks = policy_checks_make_case("locks");
+	TCase *resets = policy_checks_make_case("resets");
 
 	tcase_add_loop_test(form, pages_have_to_be_pages_of_guest_memory, 0, N(on_pages));
 	tcase_add_loop_test(form, pages_outside_of_ram_are_refused_with_all_that_comes_with_them, 0,
