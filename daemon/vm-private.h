@@ -33,8 +33,10 @@ struct vm {
 
 	struct plan plan;
 	struct page_ranges *planned; /* the pages it is for: touched or unknown */
+	uint64_t pages_per_call;     /* at most */
 	size_t n_calls_done;
-	unsigned int n_retries;
+	unsigned int n_retries; /* of the call that is next */
+	unsigned int n_refused; /* calls of an undo or a repair, gone on behind */
 	bool is_backing_off; /* the timer is for a retry, not for the executor's deadline */
 	int refusal;         /* the errno that the batch under way was refused with */
 	uint64_t refused_gfn;
@@ -43,6 +45,7 @@ struct vm {
 	bool is_degraded;
 	bool has_tried_repair; /* since the last batch */
 	unsigned int repair_ms;
+	uint64_t repair_pages; /* of one call of the next repair */
 
 	uint64_t commit;
 	struct vm_statistics statistics;

@@ -14,6 +14,10 @@
 #define FIRST_RETRY_MS    1
 #define FIRST_REPAIR_MS   100
 #define LONGEST_REPAIR_MS 5000
+/* An undo or a repair goes on behind calls that KVM refuses, up to so many. */
+#define MAX_REFUSALS 64
+/* The next repair's calls are so much shorter, so that a page that KVM refuses ends up alone. */
+#define REPAIR_DIVISOR 16
 /* A batch ends here, too: an element of many pages may make as many changes, each to be undone. */
 #define MAX_CHANGES_PER_BATCH 65536u
 /* And here: checking the pages of an element takes its time even where none of them changes. */
@@ -310,10 +314,13 @@ static void execute(struct vm *vm)
 static bool carry_out(struct vm *vm, struct page_ranges *pages, enum vm_state state)
 {
 	page_ranges_normalize(pages);
-	plan_make(&vm->plan, vm->policy, pages, vm->limits.max_pages_per_call);
+	vm->pages_per_call =
+		state == VM_REPAIRING ? vm->repair_pages : vm->limits.max_pages_per_call;
+	plan_make(&vm->plan, vm->policy, pages, vm->pages_per_call);
 	vm->planned = pages;
 	vm->n_calls_done = 0;
 	vm->n_retries = 0;
+	vm->n_refused = 0;
 	if (!vm->plan.n_calls)
 		return false;
 	vm->state = state;
@@ -323,20 +330,14 @@ static bool carry_out(struct vm *vm, struct page_ranges *pages, enum vm_state st
 
 static void set_degraded(struct vm *vm, bool is_degraded)
 {
-	char text[160];
-
 	if (vm->is_degraded == is_degraded)
 		return;
 	vm->is_degraded = is_degraded;
-	if (is_degraded)
-		snprintf(text, sizeof(text),
-			 "degraded: what KVM enforces on up to %" PRIu64
-			 " pages is not known; trying again",
-			 vm_unknown_pages(vm));
-	else
-		snprintf(text, sizeof(text),
-			 "recovered: KVM enforces what the policy says on every page");
-	vm->ops->report(vm->context, is_degraded, text);
+	vm->ops->report(
+		vm->context, is_degraded,
+		is_degraded ? "degraded: KVM may not enforce what the policy says on some pages; "
+			      "trying again"
+			    : "recovered: KVM enforces what the policy says on every page");
 }
 
 /* The time of a turn counts from its first batch on, in however many messages the updates came. */
@@ -363,11 +364,12 @@ static bool end_turn(struct vm *vm)
 /* First what KVM may hold wrongly, then what waits, until a plan is under way or nothing waits. */
 static void start_next(struct vm *vm)
 {
-	vm->state = VM_IDLE;
+	vm->state = VM_EXECUTING; /* what is submitted from within an answer waits */
 	begin_turn(vm, vm->ops->now_us(vm->context));
 	vm->ops->set_timer(vm->context, 0);
 	for (;;) {
 		if (vm->unknown.n && !vm->has_tried_repair) {
+			page_ranges_clear(&vm->touched);
 			if (carry_out(vm, &vm->unknown, VM_REPAIRING))
 				return;
 			page_ranges_clear(&vm->unknown);
@@ -375,6 +377,7 @@ static void start_next(struct vm *vm)
 		if (!vm->unknown.n) {
 			set_degraded(vm, false);
 			vm->repair_ms = FIRST_REPAIR_MS;
+			vm->repair_pages = vm->limits.max_pages_per_call;
 		}
 		if (TAILQ_EMPTY(&vm->waiting))
 			break;
@@ -384,9 +387,12 @@ static void start_next(struct vm *vm)
 		if (carry_out(vm, &vm->touched, VM_EXECUTING))
 			return;
 		commit_batch(vm);
-		if (end_turn(vm))
+		if (end_turn(vm)) {
+			vm->state = VM_IDLE;
 			return;
+		}
 	}
+	vm->state = VM_IDLE;
 	vm->has_tried_repair = false;
 	if (vm->unknown.n) {
 		vm->ops->set_timer(vm->context, vm->repair_ms);
@@ -452,6 +458,18 @@ static void take_batch_back(struct vm *vm)
 	requeue_batch(vm);
 }
 
+/* An undo or a repair during which KVM refused some calls: their pages are tried again, alone. */
+static void note_refused(struct vm *vm)
+{
+	if (!vm->n_refused)
+		return;
+	page_ranges_normalize(&vm->unknown);
+	vm->repair_pages =
+		vm->repair_pages > REPAIR_DIVISOR ? vm->repair_pages / REPAIR_DIVISOR : 1;
+	vm->has_tried_repair = true;
+	set_degraded(vm, true);
+}
+
 static void end_plan(struct vm *vm)
 {
 	switch (vm->state) {
@@ -460,11 +478,14 @@ static void end_plan(struct vm *vm)
 		start_next(vm);
 		return;
 	case VM_UNDOING:
+		note_refused(vm);
 		end_undo(vm);
 		return;
 	default:
 		assert(vm->state == VM_REPAIRING);
 		page_ranges_clear(&vm->unknown);
+		page_ranges_add_all(&vm->unknown, &vm->touched);
+		note_refused(vm);
 		start_next(vm);
 	}
 }
@@ -481,32 +502,11 @@ static void lose_plan(struct vm *vm)
 	page_ranges_normalize(&vm->unknown);
 }
 
-static void end_refused_plan(struct vm *vm, int error)
-{
-	vm->statistics.refusals++;
-	if (vm->state == VM_EXECUTING) {
-		vm->refusal = error;
-		vm->refused_gfn = vm->plan.calls[vm->n_calls_done].gfn;
-		take_batch_back(vm);
-		if (!carry_out(vm, &vm->touched, VM_UNDOING))
-			end_undo(vm);
-		return;
-	}
-	/* Not even what was there before can be set: remember which pages, and go on. */
-	lose_plan(vm);
-	set_degraded(vm, true);
-	vm->has_tried_repair = true;
-	if (vm->state == VM_UNDOING)
-		end_undo(vm);
-	else
-		start_next(vm);
-}
-
 /* The calls that are left, the next part of the plan, or what comes after it. */
 static void go_on(struct vm *vm)
 {
 	if (vm->n_calls_done == vm->plan.n_calls) {
-		plan_continue(&vm->plan, vm->policy, vm->planned, vm->limits.max_pages_per_call);
+		plan_continue(&vm->plan, vm->policy, vm->planned, vm->pages_per_call);
 		vm->n_calls_done = 0;
 	}
 	if (vm->plan.n_calls)
@@ -520,6 +520,33 @@ static bool is_transient(int error)
 	return error == EAGAIN || error == EBUSY || error == EINTR;
 }
 
+static void end_refused_plan(struct vm *vm, int error)
+{
+	vm->statistics.refusals++;
+	if (vm->state == VM_EXECUTING) {
+		vm->refusal = error;
+		vm->refused_gfn = vm->plan.calls[vm->n_calls_done].gfn;
+		take_batch_back(vm);
+		if (!carry_out(vm, &vm->touched, VM_UNDOING))
+			end_undo(vm);
+		return;
+	}
+	/* Not even what was there before can be set: those pages stay unknown, the others do not. */
+	if (!is_transient(error) && ++vm->n_refused <= MAX_REFUSALS) {
+		vm->n_calls_done++;
+		vm->n_retries = 0;
+		go_on(vm);
+		return;
+	}
+	lose_plan(vm);
+	set_degraded(vm, true);
+	vm->has_tried_repair = true;
+	if (vm->state == VM_UNDOING)
+		end_undo(vm);
+	else
+		start_next(vm);
+}
+
 void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial)
 {
 	if (vm->state == VM_STUCK) {
@@ -529,12 +556,15 @@ void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial)
 		return;
 	}
 	assert(vm->state != VM_IDLE && !vm->is_backing_off);
+	/* A repair walks through unknown: what it leaves behind is gathered beside it. */
 	plan_applied(&vm->plan, vm->policy, vm->n_calls_done, n_done, error, n_partial,
-		     &vm->unknown);
+		     vm->state == VM_REPAIRING ? &vm->touched : &vm->unknown);
 	for (size_t i = 0; i < n_done; i++)
 		vm->statistics.call_pages += vm->plan.calls[vm->n_calls_done + i].n_pages;
 	vm->statistics.calls += n_done;
 	vm->n_calls_done += n_done;
+	if (n_done)
+		vm->n_retries = 0;
 
 	if (error && is_transient(error) && vm->n_retries < MAX_RETRIES) {
 		vm->statistics.retries++;

@@ -26,6 +26,7 @@ void daemon_init(struct daemon *daemon, struct event_base *base)
 {
 	daemon->base = base;
 	LIST_INIT(&daemon->vms);
+	LIST_INIT(&daemon->released_vms);
 	TAILQ_INIT(&daemon->unbound_sessions);
 	TAILQ_INIT(&daemon->closed_sessions);
 	daemon->reaper = event_new(base, -1, 0, reap, daemon);
@@ -42,6 +43,8 @@ void daemon_destroy(struct daemon *daemon, const char *why)
 		hosted_vm_doom(hosted, KVMATTR_NO_VM, why);
 		hosted_vm_release(hosted);
 	}
+	while ((hosted = LIST_FIRST(&daemon->released_vms)))
+		hosted_vm_release(hosted);
 	while ((session = TAILQ_FIRST(&daemon->unbound_sessions)))
 		session_close(session, KVMATTR_NO_VM, why);
 	session_reap(daemon);

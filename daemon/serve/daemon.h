@@ -25,8 +25,9 @@ struct hosted_vm {
 	struct daemon *daemon;
 	char name[KVMATTR_NAME_SIZE];
 	bool is_simulated;
-	bool is_ready;  /* registration is complete: the owner was told */
-	bool is_doomed; /* to be released as soon as nothing of it is on the stack */
+	bool is_ready;    /* registration is complete: the owner was told */
+	bool is_released; /* nobody's any more, but its executor has calls that it may still make */
+	bool is_doomed;   /* to be released as soon as nothing of it is on the stack */
 	enum kvmattr_status doom_status;
 	char doom_text[WIRE_TEXT_SIZE];
 	struct event *doom;
@@ -62,6 +63,8 @@ struct daemon {
 	bool allow_simulated;
 	LIST_HEAD(, hosted_vm) vms;
 	unsigned int n_vms;
+	LIST_HEAD(, hosted_vm) released_vms; /* of which the file descriptors are still taken */
+	unsigned int n_released_vms;
 	struct session_list unbound_sessions; /* of peers that own or speak for nothing */
 	struct session_list closed_sessions;  /* freed by the reaper when nothing is under way */
 	struct event *reaper;

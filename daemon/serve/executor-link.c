@@ -69,6 +69,20 @@ void executor_link_free(struct executor_link *link)
 	free(link);
 }
 
+bool executor_link_has_calls(const struct executor_link *link)
+{
+	char byte;
+
+	/* An answer that is there, though not received yet, and the end both say that it is done. */
+	return link && link->request == REQUEST_CALLS && !link->why_gone &&
+	       recv(link->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+void executor_link_hang_up(struct executor_link *link)
+{
+	shutdown(link->socket, SHUT_WR);
+}
+
 /* Told from the event loop, not from within whatever the caller is doing. */
 static void lose(struct executor_link *link, const char *why)
 {

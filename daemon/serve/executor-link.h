@@ -13,6 +13,7 @@
 #include "protocol/wire.h"
 
 #include <event2/event.h>
+#include <stdbool.h>
 
 struct executor_link;
 
@@ -36,6 +37,10 @@ __attribute__((warn_unused_result)) int executor_link_new_thread(
 	struct event_base *base, const int *fds, uint32_t n_targets,
 	const struct executor_link_ops *ops, void *context, struct executor_link **ret);
 void executor_link_free(struct executor_link *link);
+/* Are there calls that the executor may be making right now, or may still make?  Asks its socket. */
+bool executor_link_has_calls(const struct executor_link *link);
+/* Nothing more will be asked: the executor's end sees the end of the connection. */
+void executor_link_hang_up(struct executor_link *link);
 
 void executor_link_probe(struct executor_link *link);
 /* Sends as many of plan's calls from first on as one message takes.  dialects: by target. */

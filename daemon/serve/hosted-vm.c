@@ -239,13 +239,20 @@ static void calls_done(void *context, size_t n_done, int error, uint64_t n_parti
 {
 	struct hosted_vm *hosted = context;
 
-	if (!hosted->is_doomed)
+	if (hosted->is_released)
+		event_active(hosted->doom, EV_TIMEOUT, 0);
+	else if (!hosted->is_doomed)
 		vm_calls_done(hosted->vm, n_done, error, n_partial);
 }
 
 static void executor_gone(void *context, const char *why)
 {
-	hosted_vm_doom(context, KVMATTR_NO_VM, why);
+	struct hosted_vm *hosted = context;
+
+	if (hosted->is_released)
+		event_active(hosted->doom, EV_TIMEOUT, 0);
+	else
+		hosted_vm_doom(hosted, KVMATTR_NO_VM, why);
 }
 
 static const struct executor_link_ops executor_ops = {
@@ -300,14 +307,24 @@ __attribute__((format(printf, 4, 5))) static enum kvmattr_status refuse(char *te
 	return status;
 }
 
+static bool has_fd(const struct hosted_vm *hosted, int fd)
+{
+	for (unsigned int i = 0; i < hosted->n_views; i++)
+		if (vm_fd_is_same(hosted->view_fds[i], fd))
+			return true;
+	return false;
+}
+
 static const struct hosted_vm *find_by_fd(const struct daemon *daemon, int fd)
 {
 	const struct hosted_vm *hosted;
 
 	LIST_FOREACH (hosted, &daemon->vms, list)
-		for (unsigned int i = 0; i < hosted->n_views; i++)
-			if (vm_fd_is_same(hosted->view_fds[i], fd))
-				return hosted;
+		if (has_fd(hosted, fd))
+			return hosted;
+	LIST_FOREACH (hosted, &daemon->released_vms, list)
+		if (executor_link_has_calls(hosted->executor) && has_fd(hosted, fd))
+			return hosted;
 	return NULL;
 }
 
@@ -343,9 +360,13 @@ static enum kvmattr_status check_views(const struct daemon *daemon, const struct
 		first = kind;
 		other = find_by_fd(daemon, fds[i]);
 		if (other)
-			return refuse(text, size, KVMATTR_VM_EXISTS,
-				      "the VM of VTL %u is registered already, as '%s'",
-				      views[i].vtl, other->name);
+			return refuse(
+				text, size, KVMATTR_VM_EXISTS,
+				other->is_released
+					? "the VM of VTL %u was '%s', whose executor still makes calls: "
+					  "close that registration's executor and try again"
+					: "the VM of VTL %u is registered already, as '%s'",
+				views[i].vtl, other->name);
 		for (unsigned int j = 0; j < i; j++)
 			if (vm_fd_is_same(fds[i], fds[j]))
 				return refuse(text, size, KVMATTR_INVALID_PARAMETER,
@@ -369,7 +390,7 @@ static enum kvmattr_status check_name(const struct daemon *daemon, const char *n
 			"'%s' is no name for a VM: 1 to 63 letters, digits, '.', '_' and '-', the "
 			"first no '.' or '-'",
 			name);
-	if (daemon->n_vms >= daemon->limits.max_vms)
+	if (daemon->n_vms + daemon->n_released_vms >= daemon->limits.max_vms)
 		return refuse(text, size, KVMATTR_LIMIT_EXCEEDED,
 			      "the daemon hosts %u VMs, as many as it may (max-vms)",
 			      daemon->n_vms);
@@ -493,7 +514,22 @@ static void tell_sessions(struct hosted_vm *hosted)
 		session_close(session, KVMATTR_NO_VM, text);
 }
 
-void hosted_vm_release(struct hosted_vm *hosted)
+/* The last of it: what holds the guest's memory. */
+static void free_released(struct hosted_vm *hosted)
+{
+	executor_link_free(hosted->executor);
+	for (unsigned int i = 0; i < hosted->n_views; i++)
+		close(hosted->view_fds[i]);
+	event_free(hosted->doom);
+	LIST_REMOVE(hosted, list);
+	hosted->daemon->n_released_vms--;
+	free(hosted);
+	/* A VM's maps are most of what the daemon holds, in small pieces: give them back. */
+	malloc_trim(0);
+}
+
+/* Nobody's any more: the name is free, everyone who had to do with it is told. */
+static void let_go(struct hosted_vm *hosted)
 {
 	struct daemon *daemon = hosted->daemon;
 
@@ -507,15 +543,27 @@ void hosted_vm_release(struct hosted_vm *hosted)
 	vm_free(hosted->vm, hosted->doom_text);
 	hosted->vm = NULL;
 	tell_sessions(hosted);
-	executor_link_free(hosted->executor);
-	for (unsigned int i = 0; i < hosted->n_views; i++)
-		close(hosted->view_fds[i]);
 	event_free(hosted->timer);
-	event_free(hosted->doom);
+	free(hosted->ram);
 	LIST_REMOVE(hosted, list);
 	daemon->n_vms--;
-	free(hosted->ram);
-	free(hosted);
-	/* A VM's maps are most of what the daemon holds, in small pieces: give them back. */
-	malloc_trim(0);
+	LIST_INSERT_HEAD(&daemon->released_vms, hosted, list);
+	daemon->n_released_vms++;
+	hosted->is_released = true;
+}
+
+void hosted_vm_release(struct hosted_vm *hosted)
+{
+	if (!hosted->is_released) {
+		let_go(hosted);
+		/*
+		 * An executor carries on with the calls of the message that it has.  Until it is done,
+		 * the same VM is not registered anew: they would overwrite what it is told then.
+		 */
+		if (executor_link_has_calls(hosted->executor)) {
+			executor_link_hang_up(hosted->executor);
+			return;
+		}
+	}
+	free_released(hosted);
 }

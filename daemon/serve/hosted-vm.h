@@ -21,7 +21,7 @@ struct update_message {
 	struct session *session; /* NULL: the registration's own */
 	unsigned int n_unsettled;
 	size_t n_bytes; /* that it is charged with; 0 for the registration's own */
-	void *data; /* what the updates' elements point into */
+	void *data;     /* what the updates' elements point into */
 	struct vm_update updates[];
 };
 
@@ -33,7 +33,10 @@ const char *hosted_vm_register(struct session *owner, const void *data, size_t s
 			       struct seqpacket_fds *fds);
 /* Has the VM released soon; everyone who has to do with it is told why. */
 void hosted_vm_doom(struct hosted_vm *hosted, enum kvmattr_status status, const char *text);
-/* Releases it at once: for the daemon's end. */
+/*
+ * Releases it at once; if its executor still has calls to make, its file descriptors only when
+ * those are made, or when called again: for the daemon's end.
+ */
 void hosted_vm_release(struct hosted_vm *hosted);
 
 #endif

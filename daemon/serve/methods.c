@@ -50,13 +50,14 @@ static const struct method methods[] = {
 	{
 		.name = "daemon.get",
 		.summary = "The daemon: version, uptime, limits and counters",
-		.result = "version, pid, started_us (since 1970), uptime_us, allow_simulated, "
-			  "limits: {max_vms, max_sessions, max_updates_in_flight, "
-			  "max_pages_per_call, max_elements_per_batch, executor_deadline_ms, "
-			  "max_map_mib, max_clients, max_request_bytes, max_request_depth, max_batch, max_runs, "
-			  "max_buckets}, "
-			  "counters: {vms, sessions, vms_registered, vms_released, clients, "
-			  "clients_accepted, clients_refused, calls}",
+		.result =
+			"version, pid, started_us (since 1970), uptime_us, allow_simulated, "
+			"limits: {max_vms, max_sessions, max_updates_in_flight, "
+			"max_pages_per_call, max_elements_per_batch, executor_deadline_ms, "
+			"max_map_mib, max_clients, max_request_bytes, max_request_depth, max_batch, max_runs, "
+			"max_buckets}, "
+			"counters: {vms, sessions, vms_registered, vms_released, clients, "
+			"clients_accepted, clients_refused, calls}",
 		.run = method_daemon_get,
 	},
 	{

@@ -110,6 +110,20 @@ static void unlist(struct session *session)
 	}
 }
 
+static void peer_hung_up(int socket, short events, void *argument)
+{
+	(void)socket;
+	(void)events;
+	session_close(argument, KVMATTR_NO_VM, "the peer closed the connection");
+}
+
+static void stop_watching_for_hang_up(struct session *session)
+{
+	if (session->hang_up)
+		event_free(session->hang_up);
+	session->hang_up = NULL;
+}
+
 void session_bind(struct session *session, struct hosted_vm *hosted)
 {
 	unlist(session);
@@ -119,6 +133,9 @@ void session_bind(struct session *session, struct hosted_vm *hosted)
 		TAILQ_INSERT_HEAD(&hosted->sessions, session, list);
 		hosted->n_sessions++;
 		session->is_registering = true;
+		session->hang_up = event_new(session->daemon->base, session->socket, EV_CLOSED,
+					     peer_hung_up, session);
+		event_add(session->hang_up, NULL);
 		watch_peer(session);
 	} else {
 		TAILQ_INSERT_TAIL(&session->daemon->unbound_sessions, session, list);
@@ -159,6 +176,7 @@ static void read_or_pause(struct session *session)
 void session_resume(struct session *session)
 {
 	session->is_registering = false;
+	stop_watching_for_hang_up(session);
 	read_or_pause(session);
 }
 
@@ -198,6 +216,7 @@ void session_close(struct session *session, enum kvmattr_status status, const ch
 		  session->pid, text);
 	event_free(session->readable);
 	event_free(session->writable);
+	stop_watching_for_hang_up(session);
 	stop_watching_peer(session);
 	close(session->socket);
 	session->socket = -1;

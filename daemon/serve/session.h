@@ -27,6 +27,7 @@ struct session {
 	struct event *writable;
 	int pidfd; /* of an owner, or -1 */
 	struct event *peer_exit;
+	struct event *hang_up; /* while it is registering, and so not read */
 	bool is_greeted;
 	bool is_registering; /* waits for the end of its registration */
 	char peer[40];

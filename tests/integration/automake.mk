@@ -19,6 +19,7 @@ integration_tests += \
 	tests/integration/test-hostile-requests \
 	tests/integration/test-kvmattrctl \
 	tests/integration/test-main-path \
+	tests/integration/test-siege-review \
 	tests/integration/test-updates \
 	tests/integration/test-vmm-death
 
@@ -69,6 +70,10 @@ tests_integration_test_hostile_messages_LDADD = tests/integration/libharness.la
 tests_integration_test_hostile_peers_SOURCES = tests/integration/test-hostile-peers.c
 tests_integration_test_hostile_peers_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
 tests_integration_test_hostile_peers_LDADD = tests/integration/libharness.la
+
+tests_integration_test_siege_review_SOURCES = tests/integration/test-siege-review.c
+tests_integration_test_siege_review_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)
+tests_integration_test_siege_review_LDADD = tests/integration/libharness.la
 
 tests_integration_test_hostile_registration_SOURCES = tests/integration/test-hostile-registration.c
 tests_integration_test_hostile_registration_CPPFLAGS = $(tests_integration_libharness_la_CPPFLAGS)

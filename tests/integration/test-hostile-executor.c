@@ -363,27 +363,57 @@ START_TEST(a_probe_that_is_not_answered_ends_the_registration_at_the_deadline)
 }
 END_TEST
 
-START_TEST(an_owner_that_leaves_during_its_registration_leaves_nothing_behind)
+START_TEST(an_owner_that_leaves_before_the_probes_answer_leaves_nothing_behind)
 {
 	struct siege siege = siege_begin(impatient);
+	struct raw_register message = raw_make_register("hostile");
+	struct raw_vm vm = raw_vm_begin(siege.daemon, &message);
 
-	/* Before the probe's answer; then with calls under way. */
-	for (int i = 0; i < 2; i++) {
-		struct raw_register message = raw_make_register("hostile");
-		struct raw_vm vm;
+	close(vm.owner);
+	vm.owner = -1;
+	/* The executor's socket and the views stay open on our side. */
+	expect_state(siege.daemon, siege.control, &siege.before);
+	raw_vm_close(&vm);
+	siege_end(&siege);
+}
+END_TEST
 
-		message.ram[0].private = 1;
-		vm = raw_vm_begin(siege.daemon, &message);
-		if (i) {
-			raw_vm_answer_probe(&vm);
-			raw_receive_type(vm.executor, WIRE_CALLS, buffer, NULL);
-		}
-		close(vm.owner);
-		vm.owner = -1;
-		/* The executor's socket and the views stay open on our side. */
-		expect_state(siege.daemon, siege.control, &siege.before);
-		raw_vm_close(&vm);
-	}
+static void try_again(const struct kvmattrd *d, const struct raw_vm *vm, const char *part)
+{
+	struct raw_register message = raw_make_register("again");
+	int sockets[2], owner = raw_greet(d);
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+	raw_send_with_fds(owner, &message, sizeof(message),
+			  (int[]){ sockets[1], vm->fds[0], vm->fds[1] }, 3);
+	close(sockets[1]);
+	if (part)
+		raw_expect_refusal(owner, REGISTRATION_ID, KVMATTR_VM_EXISTS, part);
+	else
+		raw_receive_type(sockets[0], WIRE_PROBE, buffer, NULL);
+	close(sockets[0]);
+	close(owner);
+}
+
+/* Its calls could come after those that the new registration makes. */
+START_TEST(a_vm_is_not_registered_anew_while_its_old_executor_has_calls_to_make)
+{
+	struct siege siege = siege_begin(NULL);
+	struct raw_register message = raw_make_register("hostile");
+	struct raw_vm vm;
+
+	message.ram[0].private = 1;
+	vm = raw_vm_begin(siege.daemon, &message);
+	raw_vm_answer_probe(&vm);
+	raw_receive_type(vm.executor, WIRE_CALLS, buffer, NULL);
+	close(vm.owner);
+	vm.owner = -1;
+	EVENTUALLY(5000, daemon_state_now(siege.daemon, siege.control).n_vms == siege.before.n_vms);
+	try_again(siege.daemon, &vm, "still makes calls");
+	close(vm.executor);
+	vm.executor = -1;
+	try_again(siege.daemon, &vm, NULL);
+	raw_vm_close(&vm);
 	siege_end(&siege);
 }
 END_TEST
@@ -507,7 +537,10 @@ int main(void)
 			    a_kernel_that_claims_to_know_every_bit_is_told_only_those_that_we_know,
 			    0, 2);
 	tcase_add_test(probing, a_probe_that_is_not_answered_ends_the_registration_at_the_deadline);
-	tcase_add_test(probing, an_owner_that_leaves_during_its_registration_leaves_nothing_behind);
+	tcase_add_test(probing,
+		       an_owner_that_leaves_before_the_probes_answer_leaves_nothing_behind);
+	tcase_add_test(probing,
+		       a_vm_is_not_registered_anew_while_its_old_executor_has_calls_to_make);
 	tcase_add_test(tricks, a_tiny_send_buffer_is_the_vmms_own_loss);
 	tcase_add_test(tricks, a_vmm_that_reads_its_own_answers_away_is_stuck_alone);
 	return harness_run("hostile executors", (TCase *const[]){ wrong, probing, tricks, NULL });

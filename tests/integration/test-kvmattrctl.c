@@ -104,10 +104,12 @@ START_TEST(every_command_has_a_help_of_its_own)
 		{ "map", "explain" }, { "explain", NULL },    { "stats", NULL },
 		{ "rpc", NULL },      { "ping", NULL },
 	};
-	struct program_result result = commands[_i][1]
-					       ? RUN(commands[_i][0], commands[_i][1], "--help")
-					       : RUN(commands[_i][0], "--help");
+	struct program_result result;
 
+	/* argp loses what it makes of a command without options (glibc, argp-help.c, hol_free()). */
+	ck_assert_int_eq(setenv("ASAN_OPTIONS", "detect_leaks=0", 1), 0);
+	result = commands[_i][1] ? RUN(commands[_i][0], commands[_i][1], "--help")
+				 : RUN(commands[_i][0], "--help");
 	expect_says(result, DONE, "Usage: ", "");
 }
 END_TEST

@@ -115,8 +115,9 @@ START_TEST(agents_of_a_vmm_that_is_killed_mid_batch_are_told_within_a_second)
 	ck_assert_int_eq(kill(vmm.pid, SIGKILL), 0);
 	expect_told(vmm.agent);
 	ck_assert_uint_lt(harness_now_ms() - killed_ms, GONE_MS * harness_patience());
-	/* Whatever was under way is known to be lost; nothing of it was ever called done. */
-	ck_assert_uint_eq(outcomes.n_gone, 500);
+	/* The first may have been done, alone in its batch; the others are known to be lost. */
+	ck_assert_uint_le(outcomes.n_ok, 1);
+	ck_assert_uint_eq(outcomes.n_ok + outcomes.n_gone, 500);
 	expect_name_is_free();
 	vmm_process_end(&vmm);
 	stop();

@@ -10,6 +10,7 @@ unit_tests += \
 	tests/unit/test-journal \
 	tests/unit/test-journal-damage \
 	tests/unit/test-journal-faults \
+	tests/unit/test-journal-files \
 	tests/unit/test-journal-fuzz \
 	tests/unit/test-jsonrpc \
 	tests/unit/test-jsonrpc-stream \
@@ -24,6 +25,10 @@ unit_tests += \
 	tests/unit/test-simvm-kernel \
 	tests/unit/test-simvm-trace \
 	tests/unit/test-types \
+	tests/unit/test-vm \
+	tests/unit/test-vm-review \
+	tests/unit/test-vm-simulation \
+	tests/unit/test-vm-trouble \
 	tests/unit/test-wire \
 	tests/unit/test-wire-fields
 
@@ -39,6 +44,7 @@ tests_unit_libunit_la_SOURCES = \
 	tests/unit/random-updates.c tests/unit/random-updates.h \
 	tests/unit/scripted-daemon.c tests/unit/scripted-daemon.h \
 	tests/unit/seeded-suite.c tests/unit/seeded-suite.h \
+	tests/unit/vm-world.c tests/unit/vm-world.h \
 	tests/unit/wire-messages.c tests/unit/wire-messages.h
 tests_unit_libunit_la_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 

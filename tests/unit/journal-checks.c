@@ -286,6 +286,40 @@ bool files_are_equal(const struct files *a, const struct files *b)
 	return true;
 }
 
+void expect_refused(const struct model *model, const char *name, int error_number, const char *file,
+		    uint64_t offset, uint64_t n_before)
+{
+	struct journal_error error = { 0 };
+	enum journal_read found;
+	uint64_t n;
+
+	found = read_journal(model, name, 0, &n, &error);
+	ck_assert_int_eq(found, JOURNAL_DAMAGED);
+	ck_assert_msg(error.error == error_number && strcmp(error.file, file) == 0 &&
+			      error.offset == offset && *error.text,
+		      "%d, %s at %ju: %s, not %d, %s at %ju", error.error, error.file,
+		      (uintmax_t)error.offset, error.text, error_number, file, (uintmax_t)offset);
+	ck_assert_uint_eq(n, n_before);
+}
+
+void expect_left_alone(const char *name, int error_number)
+{
+	const struct journal_options options = { .segment_size = 200 };
+	struct files before = files_take(name), after;
+	struct journal_error error = { 0 };
+	struct journal *journal;
+	uint64_t n_cut;
+
+	ck_assert_int_eq(journal_reopen(scratch_fd, name, options, &journal, &n_cut, &error),
+			 -error_number);
+	ck_assert_int_eq(error.error, error_number);
+	ck_assert_uint_gt(strlen(error.text), 0);
+	after = files_take(name);
+	ck_assert(files_are_equal(&before, &after));
+	files_destroy(&before);
+	files_destroy(&after);
+}
+
 void make_small_journal(const char *name, struct model *model, uint64_t *random)
 {
 	static const size_t n_records[] = { 1, 3, 2, 1, 2, 1, 3 };

@@ -84,6 +84,14 @@ bool files_are_equal(const struct files *a, const struct files *b);
 /* Puts one file down, over the one that is there. */
 void file_put(const char *name, const char *file, const void *bytes, size_t size);
 
+/* ---- What is refused ------------------------------------------------------------------------- */
+
+/* Reading gives n_before records and this error, with this file and offset. */
+void expect_refused(const struct model *model, const char *name, int error_number, const char *file,
+		    uint64_t offset, uint64_t n_before);
+/* It cannot be gone on with, for this reason, and trying to changes nothing. */
+void expect_left_alone(const char *name, int error_number);
+
 /* A small journal of three segments, and its model: writes of one and of several records. */
 void make_small_journal(const char *name, struct model *model, uint64_t *random);
 

@@ -58,7 +58,7 @@ START_TEST(of_a_journal_changed_anywhere_only_what_was_written_is_read)
 	uint64_t random = seeded_suite_random(_i), n;
 	unsigned int n_damaged = 0, n_torn = 0;
 
-	for (int round = 0; round < 1500; round++) {
+	for (int round = 0; round < 600; round++) {
 		struct journal_error error = { 0 };
 		struct files changed;
 		enum journal_read found;
@@ -75,7 +75,7 @@ START_TEST(of_a_journal_changed_anywhere_only_what_was_written_is_read)
 		files_destroy(&changed);
 	}
 	ck_assert_uint_gt(n_damaged, 0);
-	printf("# 1500 journals changed anywhere: %u damaged, %u torn\n", n_damaged, n_torn);
+	printf("# 600 journals changed anywhere: %u damaged, %u torn\n", n_damaged, n_torn);
 	fflush(stdout);
 }
 END_TEST
@@ -116,7 +116,7 @@ START_TEST(whatever_a_segment_holds_it_is_read_or_refused)
 	uint8_t *bytes = allocate_zeroed(1, 20000);
 	unsigned int n_records = 0, n_reopened = 0;
 
-	for (int round = 0; round < 3000; round++) {
+	for (int round = 0; round < 1200; round++) {
 		size_t size = random_below(&random, 1000);
 		struct journal_position position = { random_below(&random, 4) };
 		struct journal_error error = { 0 };

@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -148,6 +150,14 @@ START_TEST(a_message_that_does_not_fit_is_an_error_and_its_fds_are_closed)
 }
 END_TEST
 
+/* valgrind keeps the limit on descriptors to itself: the kernel finds room all the same. */
+static bool is_under_valgrind(void)
+{
+	const char *preloaded = getenv("LD_PRELOAD");
+
+	return preloaded && strstr(preloaded, "vgpreload");
+}
+
 START_TEST(fds_for_which_there_is_no_room_are_an_error_and_none_is_left_open)
 {
 	struct rlimit before, few;
@@ -277,7 +287,9 @@ int main(void)
 			    SEQPACKET_MAX_FDS, SEQPACKET_MAX_FDS + 1);
 	tcase_add_test(all, a_descriptor_that_was_taken_is_not_closed_with_the_others);
 	tcase_add_test(all, a_message_that_does_not_fit_is_an_error_and_its_fds_are_closed);
-	tcase_add_test(all, fds_for_which_there_is_no_room_are_an_error_and_none_is_left_open);
+	if (!is_under_valgrind())
+		tcase_add_test(all,
+			       fds_for_which_there_is_no_room_are_an_error_and_none_is_left_open);
 	tcase_add_loop_test(all, an_empty_message_is_an_error_and_its_fds_are_closed, 0, 3);
 	tcase_add_test(all, nothing_to_receive_is_eagain);
 	tcase_add_test(all, no_room_to_send_is_eagain_and_what_was_sent_is_whole);

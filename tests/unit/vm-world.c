@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/vm-world.h"
+
+#include "tests/unit/random-updates.h"
+#include "tests/unit/seeded-suite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const struct vm_limits world_limits = {
+	.max_pages_per_call = 1u << 18,
+	.max_elements_per_batch = 10000,
+	.executor_deadline_ms = 7000,
+};
+
+static const struct policy_actor owner = { .is_owner = true };
+
+/* ---- What always has to hold -------------------------------------------------------------------- */
+
+static uint8_t told(const struct world *world, unsigned int view, uint64_t gfn)
+{
+	return attribute_map_get(&vm_policy(world->vm)->views[view].applied, gfn);
+}
+
+/* Of pages that no call under way is about, the VM knows what the kernel holds, or that it does not. */
+static void expect_beliefs(const struct world *world)
+{
+	for (unsigned int v = 0; v < world->oracle.n_views; v++) {
+		bool is_under_way[ORACLE_PAGES] = { false };
+
+		for (size_t i = 0; i < world->n_calls; i++)
+			if (world->calls[i].view == v)
+				memset(is_under_way + world->calls[i].gfn, 1,
+				       world->calls[i].n_pages);
+		for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++) {
+			uint8_t belief = told(world, v, gfn);
+
+			EXPECT(belief == APPLIED_UNKNOWN ||
+				       world->kernel[v][gfn] == world->before[v][gfn] ||
+				       world->kernel[v][gfn] == world->after[v][gfn] ||
+				       world->kernel[v][gfn] == world->undone[v][gfn],
+			       "view %u, page 0x%x: the kernel holds 0x%x, not 0x%x or 0x%x", v,
+			       (unsigned int)gfn, world->kernel[v][gfn], world->before[v][gfn],
+			       world->after[v][gfn]);
+			EXPECT(is_under_way[gfn] || belief == APPLIED_UNKNOWN ||
+				       belief == world->kernel[v][gfn],
+			       "view %u, page 0x%x: the kernel holds 0x%x, but was told 0x%x", v,
+			       (unsigned int)gfn, world->kernel[v][gfn], belief);
+		}
+	}
+}
+
+static void expect_page_in_force(const struct world *world, uint64_t gfn)
+{
+	const struct policy *policy = vm_policy(world->vm);
+
+	for (unsigned int v = 0; v < policy->n_views; v++) {
+		uint8_t wanted = fold_effective_at(policy, &policy->views[v], gfn);
+
+		EXPECT(world->kernel[v][gfn] == wanted && told(world, v, gfn) == wanted,
+		       "view %u, page 0x%x: answered, but the kernel holds 0x%x instead of 0x%x", v,
+		       (unsigned int)gfn, world->kernel[v][gfn], wanted);
+	}
+}
+
+/* ---- What the VM asks of the world --------------------------------------------------------------- */
+
+/* What is to come of the plan that begins: of a batch, of its undoing, of a repair. */
+static void note_aim(struct world *world)
+{
+	const struct policy *policy = vm_policy(world->vm);
+	bool is_undoing = vm_state(world->vm) == VM_UNDOING;
+	uint8_t(*aim)[ORACLE_PAGES] = is_undoing ? world->undone : world->after;
+
+	if (!is_undoing) {
+		memcpy(world->before, world->kernel, sizeof(world->before));
+		memcpy(world->undone, world->kernel, sizeof(world->undone));
+	}
+	for (unsigned int v = 0; v < policy->n_views; v++)
+		for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++)
+			aim[v][gfn] = fold_effective_at(policy, &policy->views[v], gfn);
+}
+
+static void do_execute(void *context, const struct plan *plan, size_t first)
+{
+	struct world *world = context;
+	size_t n = plan->n_calls - first;
+
+	EXPECT(!world->is_executing, "a second plan while one is under way");
+	EXPECT(first < plan->n_calls, "a plan of no calls");
+	if (world->n_calls_at_most && n > world->n_calls_at_most)
+		n = world->n_calls_at_most;
+	free(world->calls);
+	world->calls = calloc(n, sizeof(*world->calls));
+	ck_assert_ptr_nonnull(world->calls);
+	memcpy(world->calls, plan->calls + first, n * sizeof(*world->calls));
+	for (size_t i = 0; i < n; i++)
+		EXPECT(world->calls[i].n_pages &&
+			       world->calls[i].gfn + world->calls[i].n_pages <= ORACLE_PAGES &&
+			       world->calls[i].view < world->oracle.n_views &&
+			       oracle_can_enforce(world->oracle.views[world->calls[i].view].abi,
+						  world->calls[i].attributes),
+		       "a call that cannot be made");
+	world->n_calls = n;
+	world->is_executing = true;
+	world->n_plans++;
+	if (!first && world->n_retries == vm_statistics(world->vm)->retries)
+		note_aim(world);
+	world->n_retries = vm_statistics(world->vm)->retries;
+}
+
+/* The oracle follows: what is in force was allowed, and what ended the update was not. */
+static void follow(struct world *world, const struct world_update *update)
+{
+	struct policy_element element = update->element;
+	uint32_t n = update->n_elements ? update->n_elements : 1;
+	bool is_kernels =
+		update->status == KVMATTR_INSUFFICIENT_MEMORY ||
+		update->status == KVMATTR_KERNEL_REFUSED ||
+		update->status == KVMATTR_EXECUTOR_STUCK || update->status == KVMATTR_NO_VM ||
+		(update->status == KVMATTR_UNSUPPORTED && strstr(update->text, "KVM refused it"));
+
+	EXPECT(update->n_in_force <= n && (update->status || update->n_in_force == n),
+	       "%u of %u elements in force: %s", update->n_in_force, n,
+	       kvmattr_status_name(update->status));
+	for (uint32_t i = 0; i < n && i <= update->n_in_force; i++) {
+		uint32_t broken;
+
+		if (update->n_elements)
+			element.range = update->ranges[i];
+		broken = oracle_judge(&world->oracle, &update->actor, &element);
+		if (i < update->n_in_force) {
+			EXPECT(!broken, "element %u is in force and breaks rules 0x%x", i, broken);
+			oracle_apply(&world->oracle, &element);
+		} else if (!is_kernels) {
+			EXPECT(broken >> update->status & 1, "element %u: %s (%s), but 0x%x", i,
+			       kvmattr_status_name(update->status), update->text, broken);
+		}
+	}
+}
+
+static void do_answer(void *context, struct vm_update *answered, enum kvmattr_status status,
+		      const char *text)
+{
+	struct world *world = context;
+	unsigned int id = world->n_answered++;
+	struct world_update *update = &world->updates[id];
+
+	EXPECT(answered->seqno == id, "update %u is answered before %u",
+	       (unsigned int)answered->seqno, id);
+	update->is_answered = true;
+	update->status = status;
+	update->n_in_force = answered->n_in_force;
+	update->commit = vm_commit(world->vm);
+	strncpy(update->text, text, sizeof(update->text) - 1);
+	EXPECT(!status == !*text, "%s with the text \"%s\"", kvmattr_status_name(status), text);
+	follow(world, update);
+	if (!status && update->element.kind != KVMATTR_LOCK &&
+	    update->element.kind != KVMATTR_UNLOCK)
+		for (uint32_t i = 0; i < update->n_elements; i++)
+			for (uint64_t n = 0; n < update->ranges[i].n_pages; n++)
+				expect_page_in_force(world, update->ranges[i].gfn + n);
+	free((void *)(uintptr_t)answered->elements);
+	free(answered);
+	if (world->on_answer)
+		world->on_answer(world, id);
+}
+
+static void do_settled(void *context)
+{
+	((struct world *)context)->n_settled++;
+}
+
+static void do_set_timer(void *context, unsigned int timeout_ms)
+{
+	((struct world *)context)->timer_ms = timeout_ms;
+}
+
+static void do_report(void *context, bool is_trouble, const char *text)
+{
+	struct world *world = context;
+
+	world->n_troubles += is_trouble;
+	world->n_reliefs += !is_trouble;
+	strncpy(world->report, text, sizeof(world->report) - 1);
+}
+
+static uint64_t do_now_us(void *context)
+{
+	struct world *world = context;
+
+	return world->now_us += world->us_per_look;
+}
+
+static const struct vm_ops world_ops = {
+	.execute = do_execute,
+	.answer = do_answer,
+	.settled = do_settled,
+	.set_timer = do_set_timer,
+	.report = do_report,
+	.now_us = do_now_us,
+};
+
+/* ---- Beginning and end ----------------------------------------------------------------------------- */
+
+struct world *world_new(unsigned int mix, const struct vm_limits *limits)
+{
+	static const struct kvmattr_range ram[] = { { 0, 1500 }, { 1600, 900 } };
+	struct policy_element element = { .kind = KVMATTR_ADD_RAM };
+	struct world *world = calloc(1, sizeof(*world));
+	struct view views[ORACLE_VIEWS];
+	struct policy *policy;
+
+	ck_assert_ptr_nonnull(world);
+	policy = policy_new(views, view_mix(mix, views));
+	oracle_init(&world->oracle, policy);
+	memset(world->kernel, KVMATTR_RWX, sizeof(world->kernel));
+	memset(world->before, KVMATTR_RWX, sizeof(world->before));
+	memset(world->after, KVMATTR_RWX, sizeof(world->after));
+	memset(world->undone, KVMATTR_RWX, sizeof(world->undone));
+	world->fault = world_no_fault;
+	world->vm = vm_new("vm", policy, limits, &world_ops, world);
+	world_submit(world, &owner, &element, ram, N(ram), false);
+	element.kind = KVMATTR_ENABLE_LAYER;
+	element.value = KVMATTR_RWX;
+	for (element.layer = 1; element.layer < 4; element.layer++)
+		world_submit(world, &owner, &element, NULL, 0, false);
+	world_settle(world);
+	world_expect_all_in_force(world);
+	return world;
+}
+
+void world_free(struct world *world)
+{
+	vm_free(world->vm, "the end of the test");
+	EXPECT(world->n_answered == world->n_updates, "an update is never answered");
+	EXPECT(!world->timer_ms, "a timer is left behind");
+	for (unsigned int i = 0; i < world->n_updates; i++)
+		free(world->updates[i].ranges);
+	free(world->calls);
+	free(world);
+}
+
+unsigned int world_submit(struct world *world, const struct policy_actor *actor,
+			  const struct policy_element *element, const struct kvmattr_range *ranges,
+			  uint32_t n_ranges, bool pages)
+{
+	struct vm_update *update = calloc(1, sizeof(*update));
+	size_t size = n_ranges * wire_element_size(pages ? WIRE_FORM_PAGES : WIRE_FORM_RANGES);
+	uint8_t *elements = malloc(size ? size : 1);
+	unsigned int id = world->n_updates++;
+	struct world_update *copy = &world->updates[id];
+
+	ck_assert(update && elements && id < WORLD_MAX_UPDATES);
+	for (uint32_t i = 0; i < n_ranges; i++)
+		if (pages)
+			memcpy(elements + i * sizeof(uint64_t), &ranges[i].gfn, sizeof(uint64_t));
+		else
+			memcpy(elements + i * sizeof(*ranges), &ranges[i], sizeof(*ranges));
+	copy->actor = *actor;
+	copy->element = *element;
+	copy->n_elements = n_ranges;
+	copy->ranges = malloc(n_ranges * sizeof(*ranges) + 1);
+	ck_assert_ptr_nonnull(copy->ranges);
+	if (n_ranges)
+		memcpy(copy->ranges, ranges, n_ranges * sizeof(*ranges));
+	*update = (struct vm_update){
+		.actor = *actor,
+		.element = *element,
+		.form = n_ranges == 0 ? WIRE_FORM_NONE
+			: pages       ? WIRE_FORM_PAGES
+				      : WIRE_FORM_RANGES,
+		.n_elements = n_ranges,
+		.elements = elements,
+		.seqno = id,
+	};
+	vm_submit(world->vm, update);
+	return id;
+}
+
+unsigned int world_protect(struct world *world, uint8_t protection, uint64_t gfn, uint32_t n)
+{
+	struct policy_element element = { .kind = KVMATTR_PROTECT,
+					  .layer = 1,
+					  .value = protection,
+					  .restricted = KVMATTR_ALL_LOWER };
+	struct kvmattr_range *ranges = calloc(n, sizeof(*ranges));
+	unsigned int id;
+
+	ck_assert_ptr_nonnull(ranges);
+	for (uint32_t i = 0; i < n; i++)
+		ranges[i] = (struct kvmattr_range){ gfn + i, 1 };
+	id = world_submit(world, &owner, &element, ranges, n, true);
+	free(ranges);
+	return id;
+}
+
+/* ---- The executor ------------------------------------------------------------------------------------ */
+
+struct world_outcome world_execute_silently(struct world *world)
+{
+	struct world_outcome outcome = { 0 };
+
+	ck_assert(world->is_executing);
+	while (outcome.n_done < world->n_calls && !outcome.error) {
+		const struct plan_call *call = &world->calls[outcome.n_done];
+		uint64_t n_done = call->n_pages;
+
+		outcome.error = world->fault(world, call, &n_done);
+		memset(&world->kernel[call->view][call->gfn], call->attributes, n_done);
+		world->n_calls_made++;
+		if (!outcome.error) {
+			outcome.n_done++;
+			continue;
+		}
+		outcome.n_partial = n_done;
+		world->n_faults++;
+		if (world->does_more_than_it_says && n_done < call->n_pages &&
+		    random_one_in(&world->random, 2))
+			world->kernel[call->view][call->gfn + n_done] = call->attributes;
+	}
+	return outcome;
+}
+
+void world_say(struct world *world, struct world_outcome outcome)
+{
+	world->is_executing = false;
+	world->n_calls = 0;
+	vm_calls_done(world->vm, outcome.n_done, outcome.error, outcome.n_partial);
+	expect_beliefs(world);
+}
+
+void world_execute(struct world *world)
+{
+	world_say(world, world_execute_silently(world));
+}
+
+void world_fire_timer(struct world *world)
+{
+	ck_assert_uint_gt(world->timer_ms, 0);
+	world->now_us += world->timer_ms * UINT64_C(1000);
+	world->timer_ms = 0;
+	vm_timer(world->vm);
+	expect_beliefs(world);
+}
+
+void world_settle(struct world *world)
+{
+	for (unsigned int i = 0; i < 20000; i++)
+		if (world->is_executing)
+			world_execute(world);
+		else if (world->timer_ms &&
+			 !(vm_state(world->vm) == VM_IDLE && vm_is_degraded(world->vm)))
+			world_fire_timer(world);
+		else
+			return;
+	ck_abort_msg("it does not come to rest");
+}
+
+/* ---- Faults ------------------------------------------------------------------------------------------- */
+
+int world_no_fault(struct world *world, const struct plan_call *call, uint64_t *ret_n_done)
+{
+	(void)world;
+	(void)call;
+	(void)ret_n_done;
+	return 0;
+}
+
+int world_fail_once(struct world *world, const struct plan_call *call, uint64_t *ret_n_done)
+{
+	if (world->faulty.n--)
+		return 0;
+	world->fault = world_no_fault;
+	*ret_n_done = call->n_pages / 2;
+	return world->faulty.error;
+}
+
+int world_fail_some(struct world *world, const struct plan_call *call, uint64_t *ret_n_done)
+{
+	(void)call;
+	if (!world->faulty.n)
+		return 0;
+	world->faulty.n--;
+	*ret_n_done = 0;
+	return world->faulty.error;
+}
+
+int world_fail_page_always(struct world *world, const struct plan_call *call, uint64_t *ret_n_done)
+{
+	uint64_t gfn = world->faulty.gfn;
+
+	if (call->view != world->faulty.view || gfn < call->gfn || gfn >= call->gfn + call->n_pages)
+		return 0;
+	*ret_n_done = gfn - call->gfn;
+	return world->faulty.error;
+}
+
+int world_fail_page(struct world *world, const struct plan_call *call, uint64_t *ret_n_done)
+{
+	int error = world_fail_page_always(world, call, ret_n_done);
+
+	if (!error ||
+	    call->attributes != world_kernel(world, world->faulty.view, world->faulty.gfn))
+		return error;
+	*ret_n_done = call->n_pages;
+	return 0;
+}
+
+/* ---- Checks ------------------------------------------------------------------------------------------- */
+
+uint8_t world_kernel(const struct world *world, unsigned int view, uint64_t gfn)
+{
+	return world->kernel[view][gfn];
+}
+
+void world_expect(const struct world *world, unsigned int id, enum kvmattr_status status,
+		  uint32_t n_in_force)
+{
+	const struct world_update *update = &world->updates[id];
+
+	EXPECT(update->is_answered, "update %u is not answered", id);
+	EXPECT(update->status == status && update->n_in_force == n_in_force,
+	       "update %u: %s with %u in force instead of %s with %u: %s", id,
+	       kvmattr_status_name(update->status), update->n_in_force, kvmattr_status_name(status),
+	       n_in_force, update->text);
+}
+
+void world_expect_pending(const struct world *world, unsigned int id)
+{
+	EXPECT(!world->updates[id].is_answered, "update %u is answered: %s", id,
+	       kvmattr_status_name(world->updates[id].status));
+}
+
+static void expect_runs(const struct world *world, unsigned int view)
+{
+	struct vm_run run;
+	uint64_t n_ram = 0, previous_end = 0;
+	uint64_t gfn = 0;
+
+	for (; vm_next_run(world->vm, world->oracle.views[view].vtl, gfn, KVMATTR_GFN_LIMIT, &run);
+	     gfn = run.gfn + run.n_pages) {
+		EXPECT(run.n_pages && run.gfn >= previous_end, "a run at 0x%x",
+		       (unsigned int)run.gfn);
+		EXPECT(run.state == WIRE_IN_FORCE, "page 0x%x is not in force",
+		       (unsigned int)run.gfn);
+		for (uint64_t i = 0; i < run.n_pages; i++)
+			EXPECT(world->oracle.pages[run.gfn + i].is_ram &&
+				       run.attributes == world->kernel[view][run.gfn + i],
+			       "page 0x%x is shown as 0x%x", (unsigned int)(run.gfn + i),
+			       run.attributes);
+		n_ram += run.n_pages;
+		previous_end = run.gfn + run.n_pages;
+	}
+	ck_assert_uint_eq(n_ram, vm_policy(world->vm)->n_ram_pages);
+}
+
+void world_expect_all_in_force(struct world *world)
+{
+	ck_assert(vm_state(world->vm) == VM_IDLE && !world->is_executing);
+	ck_assert_uint_eq(world->n_answered, world->n_updates);
+	ck_assert_uint_eq(vm_queue_length(world->vm), 0);
+	ck_assert(!vm_is_degraded(world->vm));
+	ck_assert_uint_eq(vm_unknown_pages(world->vm), 0);
+	oracle_expect_same(&world->oracle, vm_policy(world->vm));
+	for (unsigned int v = 0; v < world->oracle.n_views; v++) {
+		for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++)
+			EXPECT(world->kernel[v][gfn] == oracle_effective(&world->oracle, v, gfn),
+			       "view %u, page 0x%x: the kernel holds 0x%x instead of 0x%x", v,
+			       (unsigned int)gfn, world->kernel[v][gfn],
+			       oracle_effective(&world->oracle, v, gfn));
+		expect_runs(world, v);
+	}
+}
