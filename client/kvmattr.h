@@ -251,6 +251,10 @@ KVMATTR_CHECK_RESULT int kvmattr_protect_ranges(struct kvmattr *connection, unsi
 KVMATTR_CHECK_RESULT int kvmattr_set_visibility(struct kvmattr *connection, int is_private,
 						const struct kvmattr_range *ranges, size_t n,
 						size_t *ret_n_in_force);
+/*
+ * A locked page stays as it is, for overlay pages: whatever would change it, a layer's default or
+ * reset included, is KVMATTR_OPERATION_DENIED, until it is unlocked as often, or the VM is reset.
+ */
 KVMATTR_CHECK_RESULT int kvmattr_lock(struct kvmattr *owner, const struct kvmattr_range *ranges,
 				      size_t n, size_t *ret_n_in_force);
 KVMATTR_CHECK_RESULT int kvmattr_unlock(struct kvmattr *owner, const struct kvmattr_range *ranges,

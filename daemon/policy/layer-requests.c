@@ -3,6 +3,7 @@
  * What updates do to the layers: protect pages, enable a layer, reset one, reset all.
  */
 #include "daemon/allocate.h"
+#include "fold.h"
 #include "request.h"
 #include "undo-log.h"
 
@@ -158,12 +159,49 @@ enum kvmattr_status request_protect(struct policy_request *request)
 	return KVMATTR_OK;
 }
 
+static enum kvmattr_status refuse_locked(const struct policy_request *request, uint64_t gfn)
+{
+	return request_refuse(request, KVMATTR_OPERATION_DENIED,
+			      "GFN 0x%" PRIx64 " is locked by the VM's owner, and layer %u would "
+			      "change it",
+			      gfn, request->element->layer);
+}
+
+/* The first locked page that the layer restricts for VTL t. */
+static bool find_locked(const struct policy *policy, unsigned int layer, unsigned int t,
+			uint64_t *ret_gfn)
+{
+	struct fold_span imposed;
+
+	for (uint64_t gfn = 0; gfn < KVMATTR_GFN_LIMIT; gfn = imposed.end) {
+		struct attribute_span pages;
+		size_t n;
+
+		fold_layer(policy, layer, t, gfn, KVMATTR_GFN_LIMIT, &imposed);
+		pages = attribute_map_span(&policy->pages, gfn, imposed.end);
+		n = imposed.is_uniform && !pages.bytes ? 1 : imposed.end - gfn;
+		if (!pages.bytes && !(pages.value & PAGE_IS_LOCKED))
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			uint8_t page = pages.bytes ? pages.bytes[i] : pages.value;
+			uint8_t protection = imposed.is_uniform ? imposed.value : imposed.bytes[i];
+
+			if (page & PAGE_IS_LOCKED && protection != KVMATTR_RWX) {
+				*ret_gfn = gfn + i;
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
 enum kvmattr_status request_enable_layer(struct policy_request *request)
 {
 	const struct policy_element *element = request->element;
 	enum kvmattr_status status = check_layer(request);
 	struct layer *layer;
 	uint8_t protection;
+	uint64_t gfn;
 
 	if (status)
 		return status;
@@ -180,6 +218,9 @@ enum kvmattr_status request_enable_layer(struct policy_request *request)
 					   everything, protection);
 	if (status)
 		return status;
+	if (protection != KVMATTR_RWX &&
+	    request_find_page(&request->policy->pages, everything, PAGE_IS_LOCKED, 0, &gfn))
+		return refuse_locked(request, gfn);
 	undo_log_add_layer(request->log, layer);
 	layer->enabled = true;
 	layer->mbec = element->mbec;
@@ -209,8 +250,10 @@ static void clear_layer(struct policy_request *request, struct layer *layer)
 
 enum kvmattr_status request_reset_layer(struct policy_request *request)
 {
+	const struct policy *policy = request->policy;
 	enum kvmattr_status status = check_layer(request);
 	struct layer *layer;
+	uint64_t gfn;
 
 	if (status)
 		return status;
@@ -218,6 +261,10 @@ enum kvmattr_status request_reset_layer(struct policy_request *request)
 	if (!layer->enabled)
 		return request_refuse(request, KVMATTR_INVALID_VTL_STATE, "layer %u is not enabled",
 				      request->element->layer);
+	for (unsigned int t = 0; t < request->element->layer; t++)
+		if (policy->view_of_vtl[t] >= 0 &&
+		    find_locked(policy, request->element->layer, t, &gfn))
+			return refuse_locked(request, gfn);
 	clear_layer(request, layer);
 	return KVMATTR_OK;
 }

@@ -219,6 +219,23 @@ static uint32_t judge_kernels(const struct oracle *oracle, const struct policy_e
 	return 0;
 }
 
+/* A layer that is enabled with a default, or reset, changes no page that is locked. */
+static uint32_t judge_locked_pages(const struct oracle *oracle,
+				   const struct policy_element *element, uint8_t by_default)
+{
+	for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++)
+		for (unsigned int v = 0; v < oracle->n_views; v++) {
+			uint8_t other = element->kind == KVMATTR_RESET_LAYER
+						? oracle_imposed(oracle, element->layer, v, gfn)
+						: by_default;
+
+			if (page_at(oracle, gfn)->n_locks &&
+			    oracle->views[v].vtl < element->layer && other != KVMATTR_RWX)
+				return BROKEN(OPERATION_DENIED);
+		}
+	return 0;
+}
+
 static uint32_t judge_layer(const struct oracle *oracle, const struct policy_element *element)
 {
 	const struct oracle_layer *layer = &oracle->layers[element->layer];
@@ -229,12 +246,15 @@ static uint32_t judge_layer(const struct oracle *oracle, const struct policy_ele
 	if (layer->enabled != (element->kind != KVMATTR_ENABLE_LAYER))
 		broken |= BROKEN(INVALID_VTL_STATE);
 	if (element->kind == KVMATTR_RESET_LAYER)
-		return broken;
+		return broken | judge_locked_pages(oracle, element, 0);
 	broken |= judge_protection(element->value, is_protect ? layer->mbec : element->mbec,
 				   &protection);
 	if (is_protect)
 		broken |= judge_restricted(oracle, element);
-	return broken ? broken : judge_kernels(oracle, element, protection);
+	if (broken)
+		return broken;
+	return judge_kernels(oracle, element, protection) |
+	       (is_protect ? 0 : judge_locked_pages(oracle, element, protection));
 }
 
 static uint32_t judge_visibility(const struct oracle *oracle, const struct policy_element *element)

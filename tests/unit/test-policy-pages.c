@@ -55,8 +55,10 @@ static struct policy_element valid(enum kvmattr_update_kind kind)
 
 	if (kind == KVMATTR_PROTECT || kind == KVMATTR_RESET_LAYER)
 		element.layer = 1;
-	if (kind == KVMATTR_ENABLE_LAYER)
+	if (kind == KVMATTR_ENABLE_LAYER) {
 		element.layer = 2;
+		element.value = KVMATTR_RWX; /* what no locked page minds */
+	}
 	if (kind == KVMATTR_PROTECT)
 		element.restricted = ALL;
 	if (kind == KVMATTR_ADD_RAM)
@@ -366,6 +368,25 @@ START_TEST(a_locked_page_is_changed_by_nobody)
 }
 END_TEST
 
+START_TEST(a_layer_is_not_enabled_or_reset_if_a_locked_page_would_change)
+{
+	checks_add_ram(false);
+	apply(enable(1, KVMATTR_RWX, false));
+	apply(protect(1, ALL, KVMATTR_R, 600, 2));
+	apply(lock(601, 1));
+	refuse(enable(2, KVMATTR_RX, false), KVMATTR_OPERATION_DENIED);
+	refuse(reset_layer(1), KVMATTR_OPERATION_DENIED);
+	apply(pages_update(KVMATTR_UNLOCK, 0, 601, 1));
+	apply(lock(602, 1));
+	apply(reset_layer(1));
+	refuse(enable(2, KVMATTR_RX, false), KVMATTR_OPERATION_DENIED);
+	/* What changes no page is no matter of locks; and the owner's own reset takes them along. */
+	apply(enable(2, KVMATTR_RWX, false));
+	apply((struct policy_element){ .kind = KVMATTR_RESET_VM });
+	apply(enable(2, KVMATTR_RX, false));
+}
+END_TEST
+
 START_TEST(locks_are_counted_page_by_page)
 {
 	checks_add_ram(false);
@@ -437,7 +458,6 @@ START_TEST(resetting_a_layer_takes_its_entries_and_its_default_and_nothing_else)
 	apply(enable(2, KVMATTR_RWX, true));
 	apply(protect(1, ALL, KVMATTR_NONE, 0, 10));
 	apply(protect(2, ALL, KVMATTR_RW, 5, 10));
-	apply(lock(20, 1));
 	page_ranges_clear(&touched);
 	apply(reset_layer(1));
 	expect_touched(0, KVMATTR_GFN_LIMIT);
@@ -446,7 +466,6 @@ START_TEST(resetting_a_layer_takes_its_entries_and_its_default_and_nothing_else)
 	expect_effective(0, 15, RAM_PAGES - 15, KVMATTR_RWX);
 	expect_effective(1, 5, 10, KVMATTR_RW);
 	ck_assert(policy->layers[2].mbec);
-	refuse(protect(2, ALL, KVMATTR_R, 20, 1), KVMATTR_OPERATION_DENIED);
 	/* Enabled anew, it does not remember. */
 	apply(enable(1, KVMATTR_RWX, false));
 	expect_effective(0, 0, 5, KVMATTR_RWX);
@@ -545,6 +564,7 @@ int main(void)
 		       what_is_shared_already_may_be_shared_again_whatever_its_protection);
 	tcase_add_test(visibility, protections_survive_both_conversions);
 	tcase_add_test(locks, a_locked_page_is_changed_by_nobody);
+	tcase_add_test(locks, a_layer_is_not_enabled_or_reset_if_a_locked_page_would_change);
 	tcase_add_test(locks, locks_are_counted_page_by_page);
 	tcase_add_test(locks, locks_that_end_here_and_there_free_just_those_pages);
 	tcase_add_test(locks, a_page_is_locked_255_times_at_most);
