@@ -20,7 +20,7 @@ struct vm {
 	struct vm_update_queue batch; /* whose elements, the last that count, are in the layers */
 	uint64_t n_batch_elements;
 	uint64_t n_batch_pages; /* of these elements, as they were asked for */
-	uint64_t batch_limit; /* elements; small while looking for one that KVM refuses */
+	uint64_t batch_limit;   /* elements; small while looking for one that KVM refuses */
 	uint64_t batch_started_us;
 	struct policy_undo_log *undo; /* what the batch changed in the policy */
 	struct page_ranges touched;   /* and which pages */
@@ -37,8 +37,8 @@ struct vm {
 	size_t n_calls_done;
 	unsigned int n_retries; /* of the call that is next */
 	unsigned int n_refused; /* calls of an undo or a repair, gone on behind */
-	bool is_backing_off; /* the timer is for a retry, not for the executor's deadline */
-	int refusal;         /* the errno that the batch under way was refused with */
+	bool is_backing_off;    /* the timer is for a retry, not for the executor's deadline */
+	int refusal;            /* the errno that the batch under way was refused with */
 	uint64_t refused_gfn;
 
 	struct page_ranges unknown; /* pages of which some may not be as they are to be */
