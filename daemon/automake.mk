@@ -14,7 +14,7 @@ daemon_libpolicy_la_SOURCES = \
 	daemon/policy/policy.c daemon/policy/policy.h \
 	daemon/policy/request.c daemon/policy/request.h \
 	daemon/policy/undo-log.c daemon/policy/undo-log.h \
-	daemon/vm-inspect.c daemon/vm-private.h \
+	daemon/vm-batch.c daemon/vm-inspect.c daemon/vm-private.h \
 	daemon/vm.c daemon/vm.h
 # The fold and the plan are loops over bytes that are worth vectorizing.
 daemon_libpolicy_la_CFLAGS = $(AM_CFLAGS) $(VECTORIZE)

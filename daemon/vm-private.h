@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What vm.c, which moves a VM, and vm-inspect.c, which only looks, both see.
+ * What the rooms of a VM share: vm.c, which moves it; vm-batch.c, which takes updates into the
+ * layers and back; vm-inspect.c, which only looks.
  */
 #ifndef KVMATTRD_VM_PRIVATE_H
 #define KVMATTRD_VM_PRIVATE_H
@@ -50,5 +51,12 @@ struct vm {
 	uint64_t commit;
 	struct vm_statistics statistics;
 };
+
+/* Takes what waits into the layers, in order, as far as one batch goes. */
+void vm_batch_form(struct vm *vm);
+/* Takes it all back: its updates wait again, in their order, without the elements it held. */
+void vm_batch_take_back(struct vm *vm);
+/* An update's elements in the layers are in force from now on. */
+void vm_batch_stand(struct vm *vm, struct vm_update *update);
 
 #endif
