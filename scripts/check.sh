@@ -81,14 +81,17 @@ tap() {
 	count "$name" "$n_passed" "$n_failed" "$n_skipped"
 }
 
-build() {
+build() (
 	mkdir -p "$work/$1" && cd "$work/$1" &&
 		"$top/configure" --quiet --enable-werror CC="$1" && make -s -j"$jobs" &&
 		make -s -j"$jobs" check TESTS=
-}
+)
 
 demo() {
-	timeout 300 scripts/demo.sh && scripts/demo.sh | tail -n 1 | grep -qx '0 pages differ'
+	local lines
+	lines=$(timeout 600 scripts/demo.sh) || return 1
+	printf '%s\n' "$lines"
+	[ "$(tail -n 1 <<<"$lines")" = '0 pages differ' ]
 }
 
 step_gcc() { whole gcc build gcc; }
