@@ -20,6 +20,8 @@ bench: all $(bench_programs)
 	@tests/bench/bench-attribute-map
 	@echo; tests/bench/bench-boot-trace
 	@echo; tests/bench/bench-fold-plan
+	@echo; $(top_srcdir)/tests/bench/bench-end-to-end.sh daemon/kvmattrd client/kvmattr-simvm
 	@echo; tests/bench/bench-latency daemon/kvmattrd
+EXTRA_DIST += tests/bench/bench-end-to-end.sh
 CLEANFILES += $(bench_programs)
 .PHONY: bench
