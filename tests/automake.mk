@@ -5,6 +5,13 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 SH_LOG_DRIVER = $(LOG_DRIVER)
 AM_TESTS_ENVIRONMENT = CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-60}; export CK_DEFAULT_TIMEOUT;
 
+# Every test is one source of its name, which says what it tests; a test's name is the sentence that
+# it proves.  It is linked with what may know most first, and takes of that what it needs.
+AM_DEFAULT_SOURCE_EXT = .c
+LDADD = tests/unit/libunit.la tests/integration/libharness.la daemon/libserve.la \
+	daemon/libjournal.la client/libsimvm.la client/libkvmattr.la protocol/libprotocol.la \
+	$(CHECK_LIBS) $(JSON_C_LIBS) -lpthread
+
 unit_tests =
 integration_tests =
 

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# One program for each module, from the one source of its name; a test's name is the sentence that
-# it proves.  What several of them need is in libunit.
-AM_DEFAULT_SOURCE_EXT = .c
-
+# One program for each module; what several of them need is in libunit.
 unit_tests += \
 	tests/unit/test-attribute-map \
 	tests/unit/test-dialect \
@@ -26,7 +23,7 @@ unit_tests += \
 	tests/unit/test-simvm-trace \
 	tests/unit/test-types \
 	tests/unit/test-vm \
-	tests/unit/test-vm-review \
+	tests/unit/test-vm-refusals \
 	tests/unit/test-vm-simulation \
 	tests/unit/test-vm-trouble \
 	tests/unit/test-wire \
@@ -47,10 +44,6 @@ tests_unit_libunit_la_SOURCES = \
 	tests/unit/vm-world.c tests/unit/vm-world.h \
 	tests/unit/wire-messages.c tests/unit/wire-messages.h
 tests_unit_libunit_la_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
-
-# For every program that names nothing else: from what knows most to what knows least.
-LDADD = tests/unit/libunit.la daemon/libserve.la daemon/libjournal.la client/libsimvm.la \
-	client/libkvmattr.la protocol/libprotocol.la $(CHECK_LIBS) -lpthread
 
 # Scripts that print TAP.
 TESTS += tests/unit/check-manual.sh

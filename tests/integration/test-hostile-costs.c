@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a review found that one peer could do to all others with little effort: descriptors that it
+ * What one peer might do to all others with little effort: descriptors that it
  * makes the daemon collect, memory out of all proportion to its messages, and messages that keep
  * the event loop from everyone else for seconds.
  */
@@ -335,6 +335,5 @@ int main(void)
 	tcase_add_loop_test(loop, ranges_that_change_nothing_do_not_keep_the_loop, 0, 2);
 	tcase_add_test(loop, one_range_over_a_fragmented_map_is_cheap_and_does_what_it_says);
 	tcase_add_test(loop, looking_at_a_vm_that_is_stuck_is_cheap);
-	return harness_run("siege, after a review",
-			   (TCase *const[]){ descriptors, memory, loop, NULL });
+	return harness_run("hostile costs", (TCase *const[]){ descriptors, memory, loop, NULL });
 }

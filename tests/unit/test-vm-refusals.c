@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A VM's state machine against a KVM that refuses at the worst moments: what a review found.
+ * A VM's state machine against a KVM that refuses at the worst moments.
  *
  * KVM is an array of pages here, and takes or refuses each call by a rule of the test's.  What it
  * holds is compared with what the VM says that it enforces, whenever the VM says so.
@@ -365,7 +365,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("vm-review");
+	Suite *suite = suite_create("vm-refusals");
 	TCase *refused = tcase_create("refused");
 	SRunner *runner;
 	int n_failed;
