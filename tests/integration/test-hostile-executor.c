@@ -17,7 +17,7 @@
 
 #define REGISTRATION_ID 77 /* of raw_make_register() */
 
-static const char impatient[] = "[limits]\nexecutor-deadline-ms = 100\n";
+static const char impatient[] = "[limits]\nexecutor-deadline-ms = 400\n";
 
 static _Alignas(8) uint8_t buffer[WIRE_MAX_MESSAGE];
 
