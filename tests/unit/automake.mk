@@ -2,6 +2,7 @@
 # One program for each module; what several of them need is in libunit.
 unit_tests += \
 	tests/unit/test-attribute-map \
+	tests/unit/test-attribute-map-bytes \
 	tests/unit/test-dialect \
 	tests/unit/test-executor \
 	tests/unit/test-journal \
@@ -15,6 +16,8 @@ unit_tests += \
 	tests/unit/test-libkvmattr-broken \
 	tests/unit/test-libkvmattr-owner \
 	tests/unit/test-page-ranges \
+	tests/unit/test-plan \
+	tests/unit/test-plan \
 	tests/unit/test-policy-layers \
 	tests/unit/test-policy-oracle \
 	tests/unit/test-policy-pages \
@@ -23,6 +26,7 @@ unit_tests += \
 	tests/unit/test-simvm-trace \
 	tests/unit/test-types \
 	tests/unit/test-vm \
+	tests/unit/test-vm-large \
 	tests/unit/test-vm-refusals \
 	tests/unit/test-vm-simulation \
 	tests/unit/test-vm-trouble \

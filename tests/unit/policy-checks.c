@@ -101,17 +101,19 @@ struct dialect probed_dialect(enum kvmattr_abi abi)
 	return dialect;
 }
 
-static void stop(void)
+void checks_stop(void)
 {
 	policy_free(policy);
+	policy = NULL;
 	policy_undo_log_free(undo);
+	undo = NULL;
 	page_ranges_destroy(&touched);
 	policy_snapshot_free(&empty);
 }
 
 void checks_start_with(const struct view *views, unsigned int n_views)
 {
-	stop();
+	checks_stop();
 	policy = policy_new(views, n_views);
 	undo = policy_undo_log_new();
 	empty = policy_snapshot_take(policy, SNAPSHOT_PAGES);
@@ -141,7 +143,7 @@ static void everything_is_taken_back(void)
 	now = policy_snapshot_take(policy, SNAPSHOT_PAGES);
 	ck_assert_msg(policy_snapshot_equal(&now, &empty), "undoing it all leaves something");
 	policy_snapshot_free(&now);
-	stop();
+	checks_stop();
 }
 
 TCase *policy_checks_make_case(const char *name)

@@ -46,6 +46,8 @@ TCase *policy_checks_make_case(const char *name);
 /* Begins anew: views of VTLs 0 to n_views - 1, which speak abi, and no RAM. */
 void checks_start(enum kvmattr_abi abi, unsigned int n_views);
 void checks_start_with(const struct view *views, unsigned int n_views);
+/* For cases that are not made by policy_checks_make_case(). */
+void checks_stop(void);
 void checks_add_ram(bool is_private);
 
 /* Elements. */

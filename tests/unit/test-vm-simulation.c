@@ -147,6 +147,7 @@ START_TEST(whatever_happens_what_is_answered_is_in_force_and_nothing_else)
 	world->random = seeded_suite_random(_i);
 	world->fault = fail_at_random;
 	change_weather();
+	refused_one_in = 5; /* the first day begins badly */
 	for (unsigned int day = 0; day < 4; day++) {
 		for (unsigned int i = 0; i < 600; i++)
 			step();
@@ -157,7 +158,7 @@ START_TEST(whatever_happens_what_is_answered_is_in_force_and_nothing_else)
 		n_ok += !world->updates[id].status;
 	/* There were such days. */
 	ck_assert_uint_gt(n_ok, 50);
-	ck_assert_uint_gt(world->n_faults, 10);
+	ck_assert_uint_gt(world->n_faults, 0);
 	world_free(world);
 }
 END_TEST
