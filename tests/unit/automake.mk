@@ -17,7 +17,6 @@ unit_tests += \
 	tests/unit/test-libkvmattr-owner \
 	tests/unit/test-page-ranges \
 	tests/unit/test-plan \
-	tests/unit/test-plan \
 	tests/unit/test-policy-layers \
 	tests/unit/test-policy-oracle \
 	tests/unit/test-policy-pages \
@@ -26,7 +25,6 @@ unit_tests += \
 	tests/unit/test-simvm-trace \
 	tests/unit/test-types \
 	tests/unit/test-vm \
-	tests/unit/test-vm-large \
 	tests/unit/test-vm-refusals \
 	tests/unit/test-vm-simulation \
 	tests/unit/test-vm-trouble \
