@@ -5,10 +5,14 @@
 lib_LTLIBRARIES += client/libkvmattr.la
 client_libkvmattr_la_SOURCES = \
 	client/connection.c client/connection.h \
+	client/exchange.c \
 	client/named-updates.c \
+	client/outbox.c client/outbox.h \
 	client/owner.c \
 	client/questions.c \
-	client/updates.c
+	client/resume.c \
+	client/updates.c \
+	client/vmm-executor.c
 client_libkvmattr_la_LIBADD = protocol/libprotocol.la -lpthread
 client_libkvmattr_la_LDFLAGS = $(AM_LDFLAGS) -no-undefined \
 	-version-info $(LIBKVMATTR_VERSION) \
@@ -33,22 +37,51 @@ bin_PROGRAMS += client/kvmattrctl
 client_kvmattrctl_SOURCES = \
 	client/kvmattrctl-command.h \
 	client/kvmattrctl-commands.c \
+	client/kvmattrctl-complete.c \
 	client/kvmattrctl-daemon.c \
+	client/kvmattrctl-export.c \
+	client/kvmattrctl-file.c \
+	client/kvmattrctl-file.h \
+	client/kvmattrctl-journal.c \
 	client/kvmattrctl-map.c \
+	client/kvmattrctl-picture-svg.c \
 	client/kvmattrctl-picture.c \
+	client/kvmattrctl-picture.h \
 	client/kvmattrctl-rpc.c \
 	client/kvmattrctl-rpc.h \
+	client/kvmattrctl-runs.c \
+	client/kvmattrctl-runs.h \
+	client/kvmattrctl-sample.c \
+	client/kvmattrctl-sample.h \
+	client/kvmattrctl-screen.c \
+	client/kvmattrctl-screen.h \
 	client/kvmattrctl-terminal.c \
 	client/kvmattrctl-terminal.h \
+	client/kvmattrctl-verify.c \
 	client/kvmattrctl-vm.c \
 	client/kvmattrctl-vm.h \
+	client/kvmattrctl-watch-screen.c \
+	client/kvmattrctl-watch.c \
+	client/kvmattrctl-watch.h \
 	client/kvmattrctl-writer-json.c \
 	client/kvmattrctl-writer-text.c \
 	client/kvmattrctl-writer.c \
 	client/kvmattrctl-writer.h \
 	client/kvmattrctl.c
 client_kvmattrctl_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_C_CFLAGS) $(SMARTCOLS_CFLAGS)
-client_kvmattrctl_LDADD = protocol/libprotocol.la $(JSON_C_LIBS) $(SMARTCOLS_LIBS)
+client_kvmattrctl_LDADD = daemon/libjournal.la daemon/libpolicy.la protocol/libprotocol.la \
+	$(JSON_C_LIBS) $(SMARTCOLS_LIBS)
+
+# Shells look for these files by the command's name, each shell in its own place.
+bashcompletiondir = $(datadir)/bash-completion/completions
+zshcompletiondir = $(datadir)/zsh/site-functions
+zshcompletion_DATA = client/completion/_kvmattrctl
+bashcompletion_DATA = client/completion/kvmattrctl
+client/completion/kvmattrctl: client/completion/kvmattrctl.bash
+	$(AM_V_GEN)$(MKDIR_P) client/completion && \
+		cp $(top_srcdir)/client/completion/kvmattrctl.bash $@
+CLEANFILES += client/completion/kvmattrctl
+EXTRA_DIST += client/completion/kvmattrctl.bash client/completion/_kvmattrctl
 
 # ---- kvmattr-simvm ---------------------------------------------------------------------------
 bin_PROGRAMS += client/kvmattr-simvm

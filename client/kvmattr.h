@@ -18,14 +18,21 @@
  *
  * When a call that changes something returns KVMATTR_OK, KVM enforces it on every vCPU.
  *
+ * When the daemon dies, is restarted or upgraded, KVM goes on enforcing, and the library finds its
+ * successor by itself: an owner's or an agent's calls that wait take longer, nothing else.  Every
+ * update is carried out once, and completed once.  It looks for the successor as long as the
+ * daemon's owner-grace-ms says (kvmattrd.conf(5), 30 seconds by default), after which the VM would
+ * be released; then the connection breaks.
+ *
  * Results: 0 (KVMATTR_OK) is success; a positive number is an enum kvmattr_status, an outcome
  * that the caller has to handle; a negative one an errno: -EPIPE when the daemon or the VM is
- * gone (kvmattr_message() says why), -EPROTO when the daemon breaks the protocol, -ENOMEM and so
- * on.  After a negative result from a connection it is only good for kvmattr_close().
+ * gone for good (kvmattr_message() says why), -EPROTO when the daemon breaks the protocol, -ENOMEM
+ * and so on.  After a negative result from a connection it is only good for kvmattr_close().
  *
  * Threads: one connection is used by one thread at a time; different connections are independent.
- * The executor has its own socket, and its own thread or one of the VMM's.  No function installs
- * a signal handler or raises SIGPIPE.
+ * The executor has its own thread, or one of the VMM's, beside that of its owner's connection.
+ * Completions are called by whoever makes a call on their connection, never from the executor's
+ * thread.  No function installs a signal handler or raises SIGPIPE.
  *
  * fork(): connections and the executor stay the parent's.  A child makes its own connections; of
  * those it inherited it may only kvmattr_close(), which there frees the child's copy and tells
@@ -72,7 +79,8 @@ KVMATTR_CHECK_RESULT int kvmattr_adopt(int fd, const char *name, struct kvmattr 
 
 /*
  * Says goodbye and closes, waiting for nobody but the executor's thread, which is stopped and
- * joined.  An owner's VM is released: its agents are told, and its protections are no longer kept.
+ * joined.  An owner's VM is released: its agents are told, and its protections are no longer kept;
+ * where the daemon is away at that moment, as soon as it has waited for this owner in vain.
  * Updates that are not answered are completed with KVMATTR_NO_VM, whatever becomes of them, and
  * what was submitted and not flushed is not sent: kvmattr_wait() first.  NULL is fine.
  */
@@ -103,7 +111,8 @@ struct kvmattr_executor_ops {
 struct kvmattr_view {
 	uint8_t vtl; /* 0 to 15; VTL 0 has to be among a VM's views */
 	/* The KVM VM on which this VTL's attributes are set.  It stays the caller's, who may close
-	 * it: the library and the daemon keep duplicates, until kvmattr_close(). */
+	 * it: the library and the daemon keep duplicates, until kvmattr_close().  The library's are
+	 * for a daemon that comes back without its own. */
 	int fd;
 	enum kvmattr_abi pin; /* KVMATTR_ABI_PROBE, or the one dialect that is acceptable */
 };
@@ -135,7 +144,8 @@ struct kvmattr_registration {
 
 /*
  * Hands the VM to the daemon and makes the connection its owner.  Returns when all RAM has its
- * attributes in KVM; the executor runs inside this call while it lasts.  ret may be NULL.
+ * attributes in KVM; the executor runs inside this call while it lasts.  A daemon that dies
+ * meanwhile is waited for, and the registration completed or begun anew.  ret may be NULL.
  * KVMATTR_VM_EXISTS, KVMATTR_NOT_A_VM, KVMATTR_INVALID_PARAMETER, KVMATTR_UNSUPPORTED (this kernel
  * has no memory attributes for the VM: kvmattr_message() says what is missing), KVMATTR_ABI_MISMATCH.
  */
@@ -144,16 +154,19 @@ KVMATTR_CHECK_RESULT int kvmattr_register(struct kvmattr *owner, const struct kv
 
 /*
  * The executor, after kvmattr_register(): either a thread of the library's own, with all signals
- * blocked,
+ * blocked, which also looks for a daemon that went away while the VMM makes no call; that is all
+ * it does where the executor is in the daemon,
  */
 KVMATTR_CHECK_RESULT int kvmattr_start_executor(struct kvmattr *owner);
 /*
  * or the VMM's event loop: poll the fd for input and call kvmattr_dispatch_executor(), from any
- * one thread, which carries out what is there without waiting.  0: go on; -EPIPE: the daemon let
- * go of the VM, stop polling.  Calls of the owner's connection that wait serve the executor as
- * well, so that the event loop's thread may make them; but that thread must not wait on an
- * agent's connection, whose answer would wait for itself: kvmattr_submit() and kvmattr_dispatch().
- * The fd is -1, and both calls do nothing, where the executor is in the daemon.
+ * one thread, which carries out what is there without waiting, and sees to it that the owner goes
+ * on with a daemon that came back.  0: go on; -EPIPE: the daemon let go of the VM, stop polling.
+ * The fd is the same as long as the connection.  Calls of the owner's connection that wait serve
+ * the executor as well, so that the event loop's thread may make them; but that thread must not
+ * wait on an agent's connection, whose answer would wait for itself: kvmattr_submit() and
+ * kvmattr_dispatch().  The fd is -1, and kvmattr_dispatch_executor() does nothing, where the
+ * executor is in the daemon: then poll kvmattr_fd(), or start the thread.
  */
 int kvmattr_executor_fd(const struct kvmattr *owner);
 KVMATTR_CHECK_RESULT int kvmattr_dispatch_executor(struct kvmattr *owner);
@@ -163,7 +176,8 @@ KVMATTR_CHECK_RESULT int kvmattr_dispatch_executor(struct kvmattr *owner);
 
 /*
  * A connected socket that speaks for VTL vtl of the owner's VM with these rights: pass it to the
- * agent; whoever holds it is the agent.  *ret_fd is the caller's.
+ * agent; whoever holds it is the agent.  *ret_fd is the caller's.  Until it is adopted it does not
+ * outlive the daemon, unless systemd keeps it: open another one then.
  */
 KVMATTR_CHECK_RESULT int kvmattr_open_agent(struct kvmattr *owner, unsigned int vtl,
 					    unsigned int rights, int *ret_fd);
@@ -212,7 +226,8 @@ KVMATTR_CHECK_RESULT int kvmattr_do_update(struct kvmattr *connection,
  * connection.  An update does not depend on those before it: they may fail and it be in force.
  * When the connection breaks, all that is under way is completed with KVMATTR_NO_VM or the
  * daemon's reason; whether it is in force is not known then.  ret_seqno may be NULL.  Updates are
- * sent when a message is full, with kvmattr_flush(), or with the next call that waits.
+ * sent when a message is full, with kvmattr_flush(), or with the next call that waits; while the
+ * daemon is away they are kept, and are sent by the call that finds it again.
  */
 typedef void (*kvmattr_done)(void *context, const struct kvmattr_answer *answer);
 KVMATTR_CHECK_RESULT int kvmattr_submit(struct kvmattr *connection,
@@ -223,7 +238,9 @@ KVMATTR_CHECK_RESULT int kvmattr_flush(struct kvmattr *connection);
 KVMATTR_CHECK_RESULT int kvmattr_wait(struct kvmattr *connection);
 /*
  * For an event loop: poll the fd for input and call kvmattr_dispatch(), which delivers the
- * completions that are there without waiting.  -EPIPE: the daemon or the VM is gone.
+ * completions that are there, and gets on with looking for a daemon that went away, without
+ * waiting.  The fd is the same as long as the connection, and of no use but to be polled (it is an
+ * epoll descriptor).  -EPIPE: the daemon or the VM is gone for good.
  */
 int kvmattr_fd(const struct kvmattr *connection);
 KVMATTR_CHECK_RESULT int kvmattr_dispatch(struct kvmattr *connection);

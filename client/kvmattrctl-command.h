@@ -11,23 +11,32 @@
 #include "client/kvmattrctl-rpc.h"
 #include "client/kvmattrctl-writer.h"
 
+#include <argp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Options that commands share, each with one meaning.  A command has a set of them. */
-#define COMMAND_VTL    0x01u
-#define COMMAND_RANGE  0x02u /* --from, --to */
-#define COMMAND_ACCESS 0x04u
-#define COMMAND_ZOOM   0x08u /* --depth, --width */
+#define COMMAND_VTL    0x001u
+#define COMMAND_RANGE  0x002u /* --from, --to */
+#define COMMAND_ACCESS 0x004u
+#define COMMAND_ZOOM   0x008u /* --depth, --width */
+#define COMMAND_AT     0x010u
+#define COMMAND_SINCE  0x020u
+#define COMMAND_LIMIT  0x040u
+#define COMMAND_SVG    0x080u
+#define COMMAND_WATCH  0x100u /* --interval, --count */
 
-#define COMMAND_MAX_ARGUMENTS 2
-#define COMMAND_MAX_DEPTH     8
+/* n_most of a command that takes as many arguments as there are. */
+#define COMMAND_MANY      UINT32_MAX
+#define COMMAND_MAX_DEPTH 8
 
 struct command_input {
 	struct rpc *rpc;
 	struct writer *writer;
-	bool is_for_people;                           /* not JSON */
-	const char *arguments[COMMAND_MAX_ARGUMENTS]; /* NULL: not given */
+	bool is_for_people;     /* not JSON */
+	const char **arguments; /* behind the last, at least two NULLs */
+	unsigned int n_arguments;
 	unsigned int vtl;
 	bool has_from;
 	bool has_to;
@@ -36,6 +45,12 @@ struct command_input {
 	const char *access; /* "r", "w", "x", or NULL */
 	unsigned int depth;
 	unsigned int width; /* cells; 0: as many as fit */
+	uint64_t at;        /* commit; 0: the last */
+	uint64_t since;     /* commit; 0: the first */
+	uint64_t limit;     /* 0: not given */
+	const char *svg;    /* a file's path, or NULL */
+	unsigned int interval_ms;
+	uint64_t count; /* intervals; 0: no end */
 };
 
 struct command {
@@ -56,16 +71,43 @@ extern const struct command commands[];
 __attribute__((warn_unused_result)) bool command_parse_address(const char *text,
 							       uint64_t *ret_address);
 
-/* kvmattrctl-daemon.c, -vm.c, -map.c, -picture.c */
+/* A commit's number; says so and returns false if it is none. */
+__attribute__((warn_unused_result)) bool command_parse_commit(const char *text,
+							      uint64_t *ret_commit);
+
+/*
+ * The options of a command (NULL: of none), and those of every command, one by one: NULL behind the
+ * last.
+ */
+const struct argp_option *command_option(const struct command *command, size_t index);
+/* Where the control socket is, by these options, which may be NULL; the caller's to free. */
+char *command_socket_path(const char *runtime_dir, const char *socket_path);
+
+/*
+ * kvmattrctl-daemon.c, -vm.c, -watch.c, -map.c, -picture.c, -journal.c, -verify.c, -export.c,
+ * -complete.c
+ */
 enum ctl_exit command_status(const struct command_input *input);
 enum ctl_exit command_ping(const struct command_input *input);
 enum ctl_exit command_rpc(const struct command_input *input);
 enum ctl_exit command_vm_list(const struct command_input *input);
 enum ctl_exit command_vm_get(const struct command_input *input);
+enum ctl_exit command_sessions(const struct command_input *input);
 enum ctl_exit command_stats(const struct command_input *input);
+enum ctl_exit command_watch(const struct command_input *input);
 enum ctl_exit command_map_effective(const struct command_input *input);
 enum ctl_exit command_map_layer(const struct command_input *input);
 enum ctl_exit command_map_explain(const struct command_input *input);
 enum ctl_exit command_map_show(const struct command_input *input);
+enum ctl_exit command_journal_status(const struct command_input *input);
+enum ctl_exit command_journal_list(const struct command_input *input);
+enum ctl_exit command_journal_log(const struct command_input *input);
+enum ctl_exit command_journal_show(const struct command_input *input);
+enum ctl_exit command_journal_blame(const struct command_input *input);
+enum ctl_exit command_journal_diff(const struct command_input *input);
+enum ctl_exit command_journal_verify(const struct command_input *input);
+enum ctl_exit command_export(const struct command_input *input);
+enum ctl_exit command_import(const struct command_input *input);
+enum ctl_exit command_complete(const struct command_input *input);
 
 #endif

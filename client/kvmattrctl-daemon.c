@@ -65,6 +65,33 @@ static void write_vms(struct writer *writer, struct json_object *list,
 	writer_end_table(writer);
 }
 
+static const struct writer_column unrecovered_columns[] = {
+	{ "vm", "VM", false },        { "journal", "JOURNAL", false }, { "file", "FILE", false },
+	{ "offset", "OFFSET", true }, { "text", "WHY NOT", false },
+};
+
+/* VMs that could not be recovered from their journals: their owners find out, and so should we. */
+static void write_unrecovered(struct writer *writer, struct json_object *journals)
+{
+	size_t n;
+	struct json_object *unrecovered = answer_array(journals, "unrecovered", &n);
+
+	writer_begin_table(writer, "unrecovered", n ? "VMs that could not be recovered" : NULL,
+			   unrecovered_columns,
+			   sizeof(unrecovered_columns) / sizeof(unrecovered_columns[0]));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *journal = json_object_array_get_idx(unrecovered, i);
+
+		writer_begin_row(writer);
+		writer_text(writer, NULL, NULL, answer_text(journal, "vm"));
+		writer_text(writer, NULL, NULL, answer_text(journal, "journal"));
+		writer_text(writer, NULL, NULL, answer_text(journal, "file"));
+		writer_id(writer, NULL, NULL, answer_number(journal, "offset"));
+		writer_text(writer, NULL, NULL, answer_text(journal, "text"));
+	}
+	writer_end_table(writer);
+}
+
 enum ctl_exit command_status(const struct command_input *input)
 {
 	struct json_object *daemon = NULL, *list = NULL, *statistics = NULL, *counters;
@@ -93,6 +120,7 @@ enum ctl_exit command_status(const struct command_input *input)
 	writer_duration(writer, "uptime_us", NULL, answer_number(daemon, "uptime_us"));
 	writer_boolean(writer, "allow_simulated", NULL, answer_boolean(daemon, "allow_simulated"));
 	write_vms(writer, list, statistics);
+	write_unrecovered(writer, answer_object(daemon, "journals"));
 	writer_end_object(writer);
 	free(version);
 out:

@@ -2,7 +2,7 @@
 /*
  * kvmattrctl map effective, map layer, map explain.
  */
-#include "client/kvmattrctl-command.h"
+#include "client/kvmattrctl-runs.h"
 #include "client/kvmattrctl-terminal.h"
 
 #include <inttypes.h>
@@ -13,124 +13,14 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Runs in one answer: as many as the daemon gives. */
-#define RUNS_PER_CALL 1024
-
-static void add_text(struct json_object *params, const char *name, const char *text)
+static void begin_map(const struct command_input *input, struct json_object *first)
 {
-	json_object_object_add(params, name, terminal_there(json_object_new_string(text)));
-}
-
-static void add_address(struct json_object *params, const char *name, uint64_t address)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "0x%" PRIx64, address);
-	add_text(params, name, text);
-}
-
-/* The parameters that the maps' methods share. */
-static struct json_object *new_params(const struct command_input *input)
-{
-	struct json_object *params = terminal_there(json_object_new_object());
-
-	add_text(params, "vm", input->arguments[0]);
-	json_object_object_add(params, "vtl", json_object_new_int((int)input->vtl));
-	if (input->has_from)
-		add_address(params, "start", input->from);
-	if (input->has_to)
-		add_address(params, "end", input->to);
-	return params;
-}
-
-/* What a walk through runs shows of each, and which. */
-struct run_walk {
-	const char *method;
-	const char *layer; /* or NULL */
-	const struct writer_column *columns;
-	size_t n_columns;
-	void (*write)(struct writer *writer, struct json_object *run);
-};
-
-static void write_run(struct writer *writer, struct json_object *run, uint64_t gpa)
-{
-	uint64_t n_pages = answer_number(run, "pages");
-
-	writer_begin_row(writer);
-	writer_address(writer, NULL, NULL, gpa);
-	writer_address(writer, NULL, NULL, gpa + (n_pages << 12));
-	writer_number(writer, NULL, NULL, n_pages);
-	writer_bytes(writer, NULL, NULL, n_pages << 12);
-	writer_text(writer, NULL, NULL, answer_text(run, "protection"));
-}
-
-/* The runs of one answer; *cursor is where to go on, *ret_more whether there is more. */
-static enum ctl_exit write_runs(const struct command_input *input, const struct run_walk *walk,
-				struct json_object *answer, uint64_t *cursor, bool *ret_more)
-{
-	uint64_t next = 0, gpa = 0;
-	size_t n;
-	struct json_object *runs = answer_array(answer, "runs", &n);
-
-	for (size_t i = 0; i < n; i++) {
-		struct json_object *run = json_object_array_get_idx(runs, i);
-
-		if (!answer_address(run, "gpa", &gpa))
-			return rpc_nonsense(input->rpc, "a run has no address");
-		write_run(input->writer, run, gpa);
-		walk->write(input->writer, run);
-	}
-	*ret_more = answer_address(answer, "cursor", &next);
-	if (*ret_more && next <= *cursor)
-		return rpc_nonsense(input->rpc, "it does not get on");
-	*cursor = next;
-	return CTL_OK;
-}
-
-static enum ctl_exit walk_runs(const struct command_input *input, const struct run_walk *walk)
-{
-	struct writer *writer = input->writer;
-	enum ctl_exit exit_code = CTL_OK;
-	uint64_t cursor = 0;
-	bool has_begun = false, has_more = true;
-
-	while (exit_code == CTL_OK && has_more) {
-		struct json_object *params = new_params(input), *answer = NULL;
-
-		json_object_object_add(params, "limit", json_object_new_int(RUNS_PER_CALL));
-		if (walk->layer)
-			json_object_object_add(params, "layer",
-					       json_object_new_int(atoi(walk->layer)));
-		if (has_begun)
-			add_address(params, "cursor", cursor);
-		exit_code = rpc_call(input->rpc, walk->method, params, &answer);
-		if (exit_code != CTL_OK)
-			break;
-		if (!has_begun) {
-			writer_begin_object(writer, NULL, NULL);
-			writer_text(writer, "vm", NULL, answer_text(answer, "vm"));
-			writer_number(writer, "vtl", NULL, answer_number(answer, "vtl"));
-			if (walk->layer)
-				writer_text(writer, "default", NULL,
-					    answer_text(answer, "default"));
-			writer_begin_table(writer, "runs", NULL, walk->columns, walk->n_columns);
-			has_begun = true;
-		}
-		exit_code = write_runs(input, walk, answer, &cursor, &has_more);
-		json_object_put(answer);
-	}
-	if (exit_code == CTL_OK) {
-		writer_end_table(writer);
-		writer_end_object(writer);
-	}
-	return exit_code;
+	writer_text(input->writer, "vm", NULL, answer_text(first, "vm"));
+	writer_number(input->writer, "vtl", NULL, answer_number(first, "vtl"));
 }
 
 static const struct writer_column effective_columns[] = {
-	{ "gpa", "FROM", true },
-	{ "end", "TO", true },
-	{ "pages", "PAGES", true },
-	{ "bytes", "SIZE", true },
+	RUN_COLUMNS,
 	{ "protection", "PROTECTION", false },
 	{ "visibility", "VISIBILITY", false },
 	{ "state", "STATE", false },
@@ -147,14 +37,17 @@ static void write_effective(struct writer *writer, struct json_object *run)
 {
 	const char *state = answer_text(run, "state");
 
+	writer_text(writer, NULL, NULL, answer_text(run, "protection"));
 	writer_text(writer, NULL, NULL, answer_text(run, "visibility"));
 	writer_text_toned(writer, NULL, NULL, state, state_tone(state));
 }
 
 enum ctl_exit command_map_effective(const struct command_input *input)
 {
-	return walk_runs(input, &(struct run_walk){
+	return runs_walk(input, &(struct run_walk){
 					.method = "map.effective",
+					.subject = "vm",
+					.begin = begin_map,
 					.columns = effective_columns,
 					.n_columns = COUNT(effective_columns),
 					.write = write_effective,
@@ -162,10 +55,7 @@ enum ctl_exit command_map_effective(const struct command_input *input)
 }
 
 static const struct writer_column layer_columns[] = {
-	{ "gpa", "FROM", true },
-	{ "end", "TO", true },
-	{ "pages", "PAGES", true },
-	{ "bytes", "SIZE", true },
+	RUN_COLUMNS,
 	{ "protection", "PROTECTION", false },
 	{ "source", "SOURCE", false },
 };
@@ -174,8 +64,22 @@ static void write_layer(struct writer *writer, struct json_object *run)
 {
 	const char *source = answer_text(run, "source");
 
+	writer_text(writer, NULL, NULL, answer_text(run, "protection"));
 	writer_text_toned(writer, NULL, NULL, source,
 			  strcmp(source, "default") ? WRITER_PLAIN : WRITER_DIM);
+}
+
+static void ask_layer(const struct command_input *input, struct json_object *params,
+		      struct json_object *first)
+{
+	(void)first;
+	params_add_number(params, "layer", (uint64_t)atoi(input->arguments[1]));
+}
+
+static void begin_layer(const struct command_input *input, struct json_object *first)
+{
+	begin_map(input, first);
+	writer_text(input->writer, "default", NULL, answer_text(first, "default"));
 }
 
 enum ctl_exit command_map_layer(const struct command_input *input)
@@ -189,9 +93,11 @@ enum ctl_exit command_map_layer(const struct command_input *input)
 				  layer);
 		return CTL_USAGE;
 	}
-	return walk_runs(input, &(struct run_walk){
+	return runs_walk(input, &(struct run_walk){
 					.method = "map.layer",
-					.layer = layer,
+					.subject = "vm",
+					.ask = ask_layer,
+					.begin = begin_layer,
 					.columns = layer_columns,
 					.n_columns = COUNT(layer_columns),
 					.write = write_layer,
@@ -326,10 +232,10 @@ enum ctl_exit command_map_explain(const struct command_input *input)
 			input->arguments[1]);
 		return CTL_USAGE;
 	}
-	params = new_params(input);
-	add_address(params, "gpa", gpa);
+	params = runs_params(input, "vm");
+	params_add_address(params, "gpa", gpa);
 	if (input->access)
-		add_text(params, "access", input->access);
+		params_add_text(params, "access", input->access);
 	exit_code = rpc_call(input->rpc, "map.explain", params, &answer);
 	if (exit_code != CTL_OK)
 		return exit_code;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvmattrctl map show: guest memory as a picture in a terminal.
+ * kvmattrctl map show: guest memory, counted part by part, and as a picture in a terminal.
  *
  * A guest has millions of pages, a terminal a few thousand cells, and what matters is rare: a
  * few restricted pages among many that are not.  So a cell has two things to say: by its colour
  * or its letter, which protection restricts most of its pages; by how full it is, how much of
  * it is restricted at all.
  */
-#include "client/kvmattrctl-command.h"
+#include "client/kvmattrctl-picture.h"
+
 #include "client/kvmattrctl-terminal.h"
 
 #include <inttypes.h>
@@ -20,59 +21,42 @@
 
 /* Rows of the picture at depth 0: with the legend, a screen of 24 lines or a little more. */
 #define ROWS 20u
+/* The same of a file, which scrolls, and the cells of its rows. */
+#define SVG_ROWS  64u
+#define SVG_WIDTH 128u
 /* Parts that the daemon counts in one call. */
 #define BUCKETS_PER_CALL 4096u
 /* Cells, however deep: more is no picture. */
-#define MAX_CELLS  65536u
-#define PAGE_SHIFT 12
+#define MAX_CELLS 65536u
 
-/* The protections that are told apart, most restricting first; others are MARK_OTHER. */
-enum mark { MARK_NONE, MARK_R, MARK_RX, MARK_RW, MARK_OTHER, MARK_RWX, N_MARKS };
+const struct picture_mark picture_marks[N_MARKS] = {
+	[MARK_NONE] = { "none", "no access" },
+	[MARK_R] = { "r", "read only" },
+	[MARK_RX] = { "rx", "read and execute" },
+	[MARK_RW] = { "rw", "read and write" },
+	[MARK_OTHER] = { "other", "user and kernel execute differ" },
+	[MARK_RWX] = { "rwx", "not restricted" },
+};
 
+/* In a terminal's sixteen colours, and in letters. */
 static const struct {
-	const char *name;
-	const char *meaning;
-	const char *color; /* of a terminal's sixteen */
+	const char *color;
 	char letter;
-} marks[N_MARKS] = {
-	[MARK_NONE] = { "none", "no access", "\033[31m", 'N' },
-	[MARK_R] = { "r", "read only", "\033[33m", 'R' },
-	[MARK_RX] = { "rx", "read and execute", "\033[32m", 'X' },
-	[MARK_RW] = { "rw", "read and write", "\033[36m", 'W' },
-	[MARK_OTHER] = { "other", "user and kernel execute differ", "\033[35m", 'O' },
-	[MARK_RWX] = { "rwx", "not restricted", "\033[90m", '.' },
-};
-
-struct cell {
-	uint64_t pages[N_MARKS];
-	uint64_t n_ram;
-	uint64_t n_private;
-	uint64_t n_pending;
-	uint64_t n_unknown;
-};
-
-struct picture {
-	const struct command_input *input;
-	uint64_t start; /* GFNs */
-	uint64_t end;
-	uint64_t cell_pages;
-	unsigned int width;
-	unsigned int label_width; /* of an address */
-	size_t n_cells;
-	struct cell *cells;
-	struct cell total;
-	uint64_t commit;
+} looks[N_MARKS] = {
+	[MARK_NONE] = { "\033[31m", 'N' },  [MARK_R] = { "\033[33m", 'R' },
+	[MARK_RX] = { "\033[32m", 'X' },    [MARK_RW] = { "\033[36m", 'W' },
+	[MARK_OTHER] = { "\033[35m", 'O' }, [MARK_RWX] = { "\033[90m", '.' },
 };
 
 static void add_address(struct json_object *params, const char *name, uint64_t gfn)
 {
 	char text[24];
 
-	snprintf(text, sizeof(text), "0x%" PRIx64, gfn << PAGE_SHIFT);
+	snprintf(text, sizeof(text), "0x%" PRIx64, gfn << PICTURE_PAGE_SHIFT);
 	json_object_object_add(params, name, terminal_there(json_object_new_string(text)));
 }
 
-static void add_cell(struct cell *sum, const struct cell *cell)
+void picture_add_cell(struct cell *sum, const struct cell *cell)
 {
 	for (int mark = 0; mark < N_MARKS; mark++)
 		sum->pages[mark] += cell->pages[mark];
@@ -100,7 +84,7 @@ static struct cell read_bucket(struct json_object *bucket)
 				     : 0;
 		int mark = 0;
 
-		while (mark < N_MARKS && strcmp(marks[mark].name, name) != 0)
+		while (mark < N_MARKS && strcmp(picture_marks[mark].name, name) != 0)
 			mark++;
 		cell.pages[mark < N_MARKS ? mark : MARK_OTHER] += n;
 		cell.n_ram += n;
@@ -139,12 +123,12 @@ static enum ctl_exit count_cells(struct picture *picture, size_t first, size_t n
 			struct cell cell = read_bucket(bucket);
 
 			if (number < n_cells)
-				add_cell(&picture->cells[first + number], &cell);
+				picture_add_cell(&picture->cells[first + number], &cell);
 		}
 		next = 0;
-		if (answer_address(answer, "cursor", &next) && next >> PAGE_SHIFT <= cursor)
+		if (answer_address(answer, "cursor", &next) && next >> PICTURE_PAGE_SHIFT <= cursor)
 			exit_code = rpc_nonsense(input->rpc, "it does not get on");
-		cursor = next >> PAGE_SHIFT;
+		cursor = next >> PICTURE_PAGE_SHIFT;
 		json_object_put(answer);
 	} while (exit_code == CTL_OK && cursor);
 	return exit_code;
@@ -173,8 +157,8 @@ static enum ctl_exit find_range(struct picture *picture)
 	/* no more than x86 has of it, whatever anyone says */
 	if (end > UINT64_C(1) << 52)
 		end = UINT64_C(1) << 52;
-	picture->start = start >> PAGE_SHIFT;
-	picture->end = (end + (UINT64_C(1) << PAGE_SHIFT) - 1) >> PAGE_SHIFT;
+	picture->start = start >> PICTURE_PAGE_SHIFT;
+	picture->end = (end + (UINT64_C(1) << PICTURE_PAGE_SHIFT) - 1) >> PICTURE_PAGE_SHIFT;
 	if (picture->end < picture->start)
 		picture->end = picture->start;
 	return exit_code;
@@ -185,10 +169,13 @@ static void divide(struct picture *picture)
 {
 	const struct command_input *input = picture->input;
 	uint64_t n_pages = picture->end - picture->start, row_pages;
+	unsigned int n_rows = input->svg ? SVG_ROWS : ROWS;
 
 	picture->label_width =
-		(unsigned int)snprintf(NULL, 0, "0x%" PRIx64, picture->end << PAGE_SHIFT);
+		(unsigned int)snprintf(NULL, 0, "0x%" PRIx64, picture->end << PICTURE_PAGE_SHIFT);
 	picture->width = input->width;
+	if (!picture->width && input->svg)
+		picture->width = SVG_WIDTH;
 	if (!picture->width) {
 		/* with a space and a frame */
 		unsigned int taken = picture->label_width + 3;
@@ -198,7 +185,7 @@ static void divide(struct picture *picture)
 			;
 	}
 	picture->cell_pages = 1;
-	while (picture->cell_pages * picture->width * ROWS < n_pages)
+	while (picture->cell_pages * picture->width * n_rows < n_pages)
 		picture->cell_pages *= 2;
 	for (unsigned int i = 0; i < input->depth && picture->cell_pages > 1 &&
 				 n_pages / picture->cell_pages < MAX_CELLS / 2;
@@ -214,7 +201,7 @@ static void divide(struct picture *picture)
 		picture->n_cells--;
 }
 
-static enum mark main_mark(const struct cell *cell)
+enum mark picture_mark(const struct cell *cell)
 {
 	enum mark best = MARK_RWX;
 
@@ -225,10 +212,7 @@ static enum mark main_mark(const struct cell *cell)
 	return best;
 }
 
-/* How much of a cell's RAM is restricted. */
-enum fullness { FULL_NOTHING, FULL_UNDER_1, FULL_UNDER_10, FULL_UP_TO_HALF, FULL_MORE, FULL_ALL };
-
-static enum fullness fullness(const struct cell *cell)
+enum fullness picture_fullness(const struct cell *cell)
 {
 	uint64_t n = cell->n_ram - cell->pages[MARK_RWX];
 
@@ -247,8 +231,8 @@ static const char *draw_cell(const struct cell *cell, bool has_blocks, char lett
 		[FULL_NOTHING] = "·",    [FULL_UNDER_1] = "·", [FULL_UNDER_10] = "░",
 		[FULL_UP_TO_HALF] = "▒", [FULL_MORE] = "▓",    [FULL_ALL] = "█",
 	};
-	enum fullness full = fullness(cell);
-	char capital = marks[main_mark(cell)].letter;
+	enum fullness full = picture_fullness(cell);
+	char capital = looks[picture_mark(cell)].letter;
 
 	letter[1] = '\0';
 	if (!cell->n_ram)
@@ -270,7 +254,7 @@ static const char *cell_color(const struct cell *cell)
 {
 	if (!terminal_has_color() || !cell->n_ram)
 		return "";
-	return cell->n_unknown ? "\033[1;31m" : marks[main_mark(cell)].color;
+	return cell->n_unknown ? "\033[1;31m" : looks[picture_mark(cell)].color;
 }
 
 static bool has_blocks(void)
@@ -286,7 +270,7 @@ static void draw_row(const struct picture *picture, size_t first)
 	FILE *stream = terminal_there(open_memstream(&line, &size));
 
 	snprintf(label, sizeof(label), "0x%" PRIx64,
-		 (picture->start + first * picture->cell_pages) << PAGE_SHIFT);
+		 (picture->start + first * picture->cell_pages) << PICTURE_PAGE_SHIFT);
 	fprintf(stream, "%*s %s", (int)picture->label_width, label, edge);
 	for (size_t i = first; i < first + picture->width && i < picture->n_cells; i++) {
 		const struct cell *cell = &picture->cells[i];
@@ -304,7 +288,7 @@ static void draw_row(const struct picture *picture, size_t first)
 	free(line);
 }
 
-static bool row_has_ram(const struct picture *picture, size_t first)
+bool picture_row_has_ram(const struct picture *picture, size_t first)
 {
 	for (size_t i = first; i < first + picture->width && i < picture->n_cells; i++)
 		if (picture->cells[i].n_ram)
@@ -317,7 +301,7 @@ static void draw(const struct picture *picture)
 	size_t n_empty = 0;
 
 	for (size_t first = 0; first < picture->n_cells; first += picture->width) {
-		if (!row_has_ram(picture, first)) {
+		if (!picture_row_has_ram(picture, first)) {
 			/* of many rows without RAM, one line */
 			if (!n_empty++)
 				writer_say(picture->input->writer, "%*s  no RAM",
@@ -356,13 +340,13 @@ static void write_legend(const struct picture *picture)
 		else if (mark == MARK_RWX)
 			snprintf(text, sizeof(text), ".");
 		else
-			snprintf(text, sizeof(text), "%c %c", marks[mark].letter,
-				 marks[mark].letter + 'a' - 'A');
+			snprintf(text, sizeof(text), "%c %c", looks[mark].letter,
+				 looks[mark].letter + 'a' - 'A');
 		writer_text_toned(writer, NULL, NULL, text, tones[mark]);
-		writer_text(writer, NULL, NULL, marks[mark].name);
-		writer_text(writer, NULL, NULL, marks[mark].meaning);
+		writer_text(writer, NULL, NULL, picture_marks[mark].name);
+		writer_text(writer, NULL, NULL, picture_marks[mark].meaning);
 		writer_number(writer, NULL, NULL, n);
-		writer_bytes(writer, NULL, NULL, n << PAGE_SHIFT);
+		writer_bytes(writer, NULL, NULL, n << PICTURE_PAGE_SHIFT);
 		writer_share(writer, NULL, NULL,
 			     picture->total.n_ram ? (double)n / (double)picture->total.n_ram : 0);
 	}
@@ -381,17 +365,17 @@ static void write_hints(const struct picture *picture)
 		struct cell row = { 0 };
 
 		for (size_t i = first; i < first + picture->width && i < picture->n_cells; i++)
-			add_cell(&row, &picture->cells[i]);
+			picture_add_cell(&row, &picture->cells[i]);
 		if (row.n_ram - row.pages[MARK_RWX] > most) {
 			most = row.n_ram - row.pages[MARK_RWX];
 			start = picture->start + first * picture->cell_pages;
 		}
 	}
 	writer_say(writer, "\nOne cell is %s (%s %s), one row %s.",
-		   terminal_size(size, picture->cell_pages << PAGE_SHIFT),
+		   terminal_size(size, picture->cell_pages << PICTURE_PAGE_SHIFT),
 		   terminal_number(number, picture->cell_pages),
 		   picture->cell_pages == 1 ? "page" : "pages",
-		   terminal_size(row_size, row_pages << PAGE_SHIFT));
+		   terminal_size(row_size, row_pages << PICTURE_PAGE_SHIFT));
 	if (has_blocks())
 		writer_say(
 			writer,
@@ -415,10 +399,10 @@ static void write_hints(const struct picture *picture)
 		writer_say(writer,
 			   "Zoom%s:\nkvmattrctl map show %s --from 0x%" PRIx64 " --to 0x%" PRIx64,
 			   picture->input->depth ? "" : " with --depth 1, or", name,
-			   start << PAGE_SHIFT, (start + row_pages) << PAGE_SHIFT);
+			   start << PICTURE_PAGE_SHIFT, (start + row_pages) << PICTURE_PAGE_SHIFT);
 	else
 		writer_say(writer, "Why a page is what it is: kvmattrctl explain %s 0x%" PRIx64,
-			   name, start << PAGE_SHIFT);
+			   name, start << PICTURE_PAGE_SHIFT);
 	free(name);
 }
 
@@ -442,7 +426,7 @@ static void write_cells(const struct picture *picture)
 			continue;
 		writer_begin_row(writer);
 		writer_address(writer, NULL, NULL,
-			       (picture->start + i * picture->cell_pages) << PAGE_SHIFT);
+			       (picture->start + i * picture->cell_pages) << PICTURE_PAGE_SHIFT);
 		writer_number(writer, NULL, NULL, cell->n_ram);
 		for (int mark = 0; mark < N_MARKS; mark++)
 			writer_number(writer, NULL, NULL, cell->pages[mark]);
@@ -460,17 +444,17 @@ static void show(const struct picture *picture)
 	char size[32], *name = terminal_safe(input->arguments[0]);
 
 	writer_begin_object(writer, NULL, NULL);
-	writer_say(writer,
-		   "Memory of VM %s as VTL %u has it: %s of RAM from 0x%" PRIx64 " to 0x%" PRIx64
-		   "\n",
-		   name, input->vtl, terminal_size(size, picture->total.n_ram << PAGE_SHIFT),
-		   picture->start << PAGE_SHIFT, picture->end << PAGE_SHIFT);
+	writer_say(
+		writer,
+		"Memory of VM %s as VTL %u has it: %s of RAM from 0x%" PRIx64 " to 0x%" PRIx64 "\n",
+		name, input->vtl, terminal_size(size, picture->total.n_ram << PICTURE_PAGE_SHIFT),
+		picture->start << PICTURE_PAGE_SHIFT, picture->end << PICTURE_PAGE_SHIFT);
 	free(name);
 	writer_text(writer, "vm", NULL, input->arguments[0]);
 	writer_number(writer, "vtl", NULL, input->vtl);
 	writer_number(writer, "commit", NULL, picture->commit);
-	writer_address(writer, "from", NULL, picture->start << PAGE_SHIFT);
-	writer_address(writer, "to", NULL, picture->end << PAGE_SHIFT);
+	writer_address(writer, "from", NULL, picture->start << PICTURE_PAGE_SHIFT);
+	writer_address(writer, "to", NULL, picture->end << PICTURE_PAGE_SHIFT);
 	writer_number(writer, "cell_pages", NULL, picture->cell_pages);
 	writer_number(writer, "width", NULL, picture->width);
 	if (input->is_for_people)
@@ -500,8 +484,10 @@ enum ctl_exit command_map_show(const struct command_input *input)
 			count_cells(&picture, first, n < BUCKETS_PER_CALL ? n : BUCKETS_PER_CALL);
 	}
 	for (size_t i = 0; i < picture.n_cells; i++)
-		add_cell(&picture.total, &picture.cells[i]);
-	if (exit_code == CTL_OK)
+		picture_add_cell(&picture.total, &picture.cells[i]);
+	if (exit_code == CTL_OK && input->svg)
+		exit_code = picture_write_svg(&picture, input->svg);
+	else if (exit_code == CTL_OK)
 		show(&picture);
 	free(picture.cells);
 	return exit_code;

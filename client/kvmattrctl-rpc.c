@@ -23,33 +23,54 @@
 
 struct rpc {
 	char *path;
-	unsigned int timeout_s;
+	unsigned int timeout_ms;
 	int socket;
+	int yields_to; /* a descriptor, or -1 */
 	int64_t last_id;
 	char *bytes; /* received, and not used yet */
 	size_t n;
 	size_t capacity;
 };
 
-struct rpc *rpc_new(const char *path, unsigned int timeout_s)
+struct rpc *rpc_new(const char *path, unsigned int timeout_ms)
 {
 	struct rpc *rpc = terminal_there(calloc(1, sizeof(*rpc)));
 
 	rpc->path = terminal_there(strdup(path));
-	rpc->timeout_s = timeout_s;
+	rpc->timeout_ms = timeout_ms;
 	rpc->socket = -1;
+	rpc->yields_to = -1;
 	return rpc;
+}
+
+/* What might still come is of no call that is to come. */
+static void disconnect(struct rpc *rpc)
+{
+	if (rpc->socket >= 0)
+		close(rpc->socket);
+	rpc->socket = -1;
+	rpc->n = 0;
 }
 
 void rpc_free(struct rpc *rpc)
 {
 	if (!rpc)
 		return;
-	if (rpc->socket >= 0)
-		close(rpc->socket);
+	disconnect(rpc);
 	free(rpc->bytes);
 	free(rpc->path);
 	free(rpc);
+}
+
+void rpc_be_patient(struct rpc *rpc, unsigned int timeout_s)
+{
+	if (rpc->timeout_ms < timeout_s * 1000)
+		rpc->timeout_ms = timeout_s * 1000;
+}
+
+void rpc_yield_to(struct rpc *rpc, int fd)
+{
+	rpc->yields_to = fd;
 }
 
 const char *rpc_path(const struct rpc *rpc)
@@ -63,6 +84,8 @@ static enum ctl_exit say_why_not(const struct rpc *rpc, int error)
 	const struct group *group = NULL;
 
 	switch (error) {
+	case ECANCELED:
+		break;
 	case ENOENT:
 	case ENOTDIR:
 		terminal_complain(
@@ -90,10 +113,10 @@ static enum ctl_exit say_why_not(const struct rpc *rpc, int error)
 		break;
 	case EAGAIN:
 	case ETIMEDOUT:
-		terminal_complain("the daemon at %s did not answer within %u s.\n"
+		terminal_complain("the daemon at %s did not answer within %g s.\n"
 				  "It is stopped or very busy: look at it (systemctl status "
 				  "kvmattrd), or wait longer with --timeout SECONDS.",
-				  rpc->path, rpc->timeout_s);
+				  rpc->path, rpc->timeout_ms / 1000.0);
 		break;
 	case EPIPE:
 	case ECONNRESET:
@@ -134,7 +157,10 @@ static int64_t now_ms(void)
 /* Returns 0 or an errno. */
 static int wait_for(const struct rpc *rpc, short events, int64_t deadline_ms)
 {
-	struct pollfd fd = { .fd = rpc->socket, .events = events };
+	struct pollfd fds[] = {
+		{ .fd = rpc->socket, .events = events },
+		{ .fd = rpc->yields_to, .events = POLLIN },
+	};
 
 	for (;;) {
 		int64_t left_ms = deadline_ms - now_ms();
@@ -142,9 +168,9 @@ static int wait_for(const struct rpc *rpc, short events, int64_t deadline_ms)
 
 		if (left_ms <= 0)
 			return ETIMEDOUT;
-		n = poll(&fd, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
+		n = poll(fds, 2, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
 		if (n > 0)
-			return 0;
+			return fds[0].revents ? 0 : ECANCELED;
 		if (n < 0 && errno != EINTR)
 			return errno;
 	}
@@ -315,8 +341,9 @@ static enum ctl_exit take_answer(struct rpc *rpc, size_t size, struct json_objec
 enum ctl_exit rpc_call(struct rpc *rpc, const char *method, struct json_object *params,
 		       struct json_object **ret_result)
 {
-	int64_t deadline_ms = now_ms() + (int64_t)rpc->timeout_s * 1000;
+	int64_t deadline_ms = now_ms() + (int64_t)rpc->timeout_ms;
 	char *request = make_request(rpc, method, params);
+	enum ctl_exit exit_code;
 	size_t size = 0;
 	int error = 0;
 
@@ -328,11 +355,16 @@ enum ctl_exit rpc_call(struct rpc *rpc, const char *method, struct json_object *
 	if (!error || error == EPIPE)
 		error = receive_line(rpc, deadline_ms, &size);
 	free(request);
+	if (error)
+		disconnect(rpc);
 	if (error == EMSGSIZE)
 		return rpc_nonsense(rpc, "it does not end");
 	if (error)
 		return say_why_not(rpc, error);
-	return take_answer(rpc, size, ret_result);
+	exit_code = take_answer(rpc, size, ret_result);
+	if (exit_code == CTL_UNREACHABLE)
+		disconnect(rpc);
+	return exit_code;
 }
 
 static struct json_object *member(struct json_object *object, const char *name, json_type type)

@@ -20,13 +20,22 @@ enum ctl_exit {
 	CTL_REFUSED = 1,     /* the daemon refused it */
 	CTL_USAGE = 2,       /* the command line is wrong */
 	CTL_UNREACHABLE = 3, /* the daemon cannot be reached, or makes no sense */
+	CTL_DAMAGED = 4,     /* a journal or an export is damaged */
+	CTL_UNREADABLE = 5,  /* a file cannot be read or written */
 };
 
 struct rpc;
 
-/* path is copied.  Connects with the first call. */
-struct rpc *rpc_new(const char *path, unsigned int timeout_s);
+/* path is copied.  Connects with the first call, and anew with the first after one that failed. */
+struct rpc *rpc_new(const char *path, unsigned int timeout_ms);
 void rpc_free(struct rpc *rpc);
+/* From now on, calls are waited for so long at least. */
+void rpc_be_patient(struct rpc *rpc, unsigned int timeout_s);
+/*
+ * From now on, a call ends as CTL_UNREACHABLE, with nothing said, as soon as fd is readable: whoever
+ * waits for the user must not be kept by the daemon.  fd stays the caller's.
+ */
+void rpc_yield_to(struct rpc *rpc, int fd);
 const char *rpc_path(const struct rpc *rpc);
 
 /*

@@ -10,17 +10,40 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
 	bool has_color;
 	bool has_unicode;
 	unsigned int width;
+	uint64_t percent; /* that progress has shown, and one; 0: there is none */
+	bool keeps_complaints;
+	char *complaint; /* kept; NULL: none */
 } terminal = { .width = 80 };
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), n_end = strlen(end);
+
+	return n >= n_end && !strcmp(text + n - n_end, end);
+}
+
+/*
+ * Whether a terminal of that type has colours.  Nearly all have; those that have not are named so
+ * in the terminfo database, or are the VT series up to the 420.
+ */
+static bool type_has_color(const char *type)
+{
+	return type && *type && strcmp(type, "dumb") != 0 && strcmp(type, "unknown") != 0 &&
+	       !ends_with(type, "-m") && !ends_with(type, "-mono") &&
+	       !(type[0] == 'v' && type[1] == 't' && type[2] >= '1' && type[2] <= '4' &&
+		 !strstr(type, "color"));
+}
 
 void terminal_init(enum terminal_color color)
 {
-	const char *no_color = getenv("NO_COLOR"), *type = getenv("TERM");
+	const char *no_color = getenv("NO_COLOR");
 	const char *columns = getenv("COLUMNS");
 	struct winsize size;
 
@@ -28,7 +51,7 @@ void terminal_init(enum terminal_color color)
 	terminal.has_unicode = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	if (color == TERMINAL_AUTO)
 		terminal.has_color = isatty(STDOUT_FILENO) && !(no_color && *no_color) &&
-				     !(type && !strcmp(type, "dumb"));
+				     type_has_color(getenv("TERM"));
 	else
 		terminal.has_color = color == TERMINAL_ALWAYS;
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col)
@@ -130,10 +153,10 @@ char *terminal_safe(const char *text)
 	return make_safe(text, false);
 }
 
-void terminal_write_json(FILE *stream, struct json_object *object)
+static void write_json(FILE *stream, struct json_object *object, int flags)
 {
-	const char *text = json_object_to_json_string_ext(
-		object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *text =
+		json_object_to_json_string_ext(object, flags | JSON_C_TO_STRING_NOSLASHESCAPE);
 	size_t n, length;
 
 	terminal_there((void *)(uintptr_t)text);
@@ -154,6 +177,29 @@ void terminal_write_json(FILE *stream, struct json_object *object)
 	fputc('\n', stream);
 }
 
+void terminal_write_json(FILE *stream, struct json_object *object)
+{
+	write_json(stream, object, JSON_C_TO_STRING_PRETTY);
+}
+
+void terminal_write_json_line(FILE *stream, struct json_object *object)
+{
+	write_json(stream, object, JSON_C_TO_STRING_PLAIN);
+}
+
+void terminal_keep_complaints(bool keep)
+{
+	terminal.keeps_complaints = keep;
+}
+
+char *terminal_take_complaint(void)
+{
+	char *complaint = terminal.complaint;
+
+	terminal.complaint = NULL;
+	return complaint;
+}
+
 void terminal_complain(const char *format, ...)
 {
 	va_list arguments;
@@ -164,10 +210,16 @@ void terminal_complain(const char *format, ...)
 		terminal_there(NULL);
 	va_end(arguments);
 	safe = make_safe(text, true);
+	free(text);
+	if (terminal.keeps_complaints) {
+		free(terminal.complaint);
+		terminal.complaint = safe;
+		return;
+	}
+	terminal_end_progress();
 	fflush(stdout);
 	fprintf(stderr, "kvmattrctl: %s\n", safe);
 	free(safe);
-	free(text);
 }
 
 const char *terminal_number(char *buffer, uint64_t number)
@@ -221,4 +273,35 @@ const char *terminal_duration(char *buffer, uint64_t us)
 	else
 		snprintf(buffer, 32, "%" PRIu64 " d %" PRIu64 " h", s / 86400, s / 3600 % 24);
 	return buffer;
+}
+
+const char *terminal_time(char *buffer, uint64_t us)
+{
+	time_t s = (time_t)(us / 1000000);
+	struct tm parts;
+
+	if (!localtime_r(&s, &parts) || !strftime(buffer, 64, "%F %T", &parts))
+		snprintf(buffer, 64, "%" PRIu64, us);
+	return buffer;
+}
+
+void terminal_progress(const char *what, uint64_t n, uint64_t total)
+{
+	uint64_t percent = total ? (n < total ? n : total) * 100 / total : 100;
+	char *safe;
+
+	if (!isatty(STDERR_FILENO) || terminal.percent == percent + 1)
+		return;
+	terminal.percent = percent + 1;
+	safe = terminal_safe(what);
+	fprintf(stderr, "\r%s: %" PRIu64 " %%\033[K", safe, percent);
+	fflush(stderr);
+	free(safe);
+}
+
+void terminal_end_progress(void)
+{
+	if (terminal.percent)
+		fputs("\r\033[K", stderr);
+	terminal.percent = 0;
 }

@@ -19,7 +19,7 @@ enum terminal_color { TERMINAL_AUTO, TERMINAL_ALWAYS, TERMINAL_NEVER };
 
 /* Looks at the locale, the terminal and the environment; before anything is written. */
 void terminal_init(enum terminal_color color);
-/* Whether colours are wanted: asked for, or stdout is a terminal and NO_COLOR is not set. */
+/* Whether colours are wanted: asked for, or stdout is a terminal that has them, without NO_COLOR. */
 bool terminal_has_color(void);
 /* Whether stdout takes block characters: UTF-8, by the locale. */
 bool terminal_has_unicode(void);
@@ -33,8 +33,14 @@ void *terminal_there(void *memory);
 char *terminal_safe(const char *text);
 /* Writes JSON in which what must not reach a terminal is an escape. */
 void terminal_write_json(FILE *stream, struct json_object *object);
+/* The same, all in one line. */
+void terminal_write_json_line(FILE *stream, struct json_object *object);
 /* Says on stderr what went wrong: "kvmattrctl: ..."; made safe as a whole, newlines kept. */
 __attribute__((format(printf, 1, 2))) void terminal_complain(const char *format, ...);
+/* Whether complaints are kept from now on, where stderr would be in the way; the last one only. */
+void terminal_keep_complaints(bool keep);
+/* The one that is kept, made safe, or NULL; the caller's to free.  It is kept no longer. */
+char *terminal_take_complaint(void);
 
 /* "16,777,216"; the buffer holds 32 bytes. */
 const char *terminal_number(char *buffer, uint64_t number);
@@ -42,5 +48,14 @@ const char *terminal_number(char *buffer, uint64_t number);
 const char *terminal_size(char *buffer, uint64_t bytes);
 /* "3.2 ms", "4 min 12 s"; the buffer holds 32 bytes. */
 const char *terminal_duration(char *buffer, uint64_t us);
+/* "2026-01-31 12:00:00", of microseconds since 1970, in local time; the buffer holds 64 bytes. */
+const char *terminal_time(char *buffer, uint64_t us);
+
+/*
+ * Says on stderr, if that is a terminal, how far what takes its time is: so many of total.  The
+ * line is gone with terminal_end_progress().
+ */
+void terminal_progress(const char *what, uint64_t n, uint64_t total);
+void terminal_end_progress(void);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvmattrctl vm list, vm get, stats.
+ * kvmattrctl vm list, vm get, sessions, stats.
  */
 #include "client/kvmattrctl-vm.h"
 
@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -32,18 +33,14 @@ void vm_write_calls_saved(struct writer *writer, struct json_object *statistics)
 }
 
 static const struct writer_column list_columns[] = {
-	{ "name", "VM", false },
-	VM_STATE_COLUMNS,
-	{ "ram_bytes", "RAM", true },
-	{ "private_bytes", NULL, true },
-	{ "views", "VTLS", false },
-	{ "layers", "LAYERS", false },
-	{ "sessions", "SESSIONS", true },
-	{ "commit", "COMMIT", true },
-	{ "queue", NULL, true },
-	{ "executor", "EXECUTOR", false },
-	{ "simulated", "SIMULATED", false },
-	{ "unknown_pages", NULL, true },
+	{ "name", "VM", false },           VM_STATE_COLUMNS,
+	{ "ram_bytes", "RAM", true },      { "private_bytes", NULL, true },
+	{ "views", "VTLS", false },        { "layers", "LAYERS", false },
+	{ "sessions", "SESSIONS", true },  { "detached_sessions", NULL, true },
+	{ "commit", "COMMIT", true },      { "queue", NULL, true },
+	{ "executor", "EXECUTOR", false }, { "simulated", "SIMULATED", false },
+	{ "unknown_pages", NULL, true },   { "recovered", NULL, false },
+	{ "journal", NULL, false },
 };
 
 enum ctl_exit command_vm_list(const struct command_input *input)
@@ -71,11 +68,14 @@ enum ctl_exit command_vm_list(const struct command_input *input)
 		writer_vtls(writer, NULL, NULL, answer_vtls(vm, "views"));
 		writer_vtls(writer, NULL, NULL, answer_vtls(vm, "layers"));
 		writer_number(writer, NULL, NULL, answer_number(vm, "sessions"));
+		writer_number(writer, NULL, NULL, answer_number(vm, "detached_sessions"));
 		writer_number(writer, NULL, NULL, answer_number(vm, "commit"));
 		writer_number(writer, NULL, NULL, answer_number(vm, "queue"));
 		writer_text(writer, NULL, NULL, answer_text(vm, "executor"));
 		writer_boolean(writer, NULL, NULL, answer_boolean(vm, "simulated"));
 		writer_number(writer, NULL, NULL, answer_number(vm, "unknown_pages"));
+		writer_boolean(writer, NULL, NULL, answer_boolean(vm, "recovered"));
+		writer_text(writer, NULL, NULL, answer_text(vm, "journal"));
 	}
 	writer_end_table(writer);
 	writer_end_object(writer);
@@ -103,7 +103,9 @@ static const struct writer_column layer_columns[] = {
 	{ "mbec", "MBEC", false },
 };
 
+/* The first is for sessions of many VMs; those of one do without it. */
 static const struct writer_column session_columns[] = {
+	{ "vm", "VM", false },
 	{ "id", "SESSION", true },
 	{ "role", "ROLE", false },
 	{ "vtl", "VTL", true },
@@ -112,7 +114,7 @@ static const struct writer_column session_columns[] = {
 	{ "uid", "USER", true },
 	{ "in_flight", "IN FLIGHT", true },
 	{ "last_seqno", "LAST UPDATE", true },
-	{ "connected", "CONNECTED", false },
+	{ "state", "STATE", false },
 };
 
 static void write_views(struct writer *writer, struct json_object *vm)
@@ -176,16 +178,24 @@ static void write_layers(struct writer *writer, struct json_object *vm)
 	writer_end_table(writer);
 }
 
-static void write_sessions(struct writer *writer, struct json_object *vm)
+static enum writer_tone session_tone(const char *state)
+{
+	return strcmp(state, "connected") ? WRITER_WARNING : WRITER_PLAIN;
+}
+
+/* Rows for the sessions of one VM; name: that VM's where the table has a column for it. */
+static void write_session_rows(struct writer *writer, struct json_object *vm, const char *name)
 {
 	size_t n;
 	struct json_object *sessions = answer_array(vm, "sessions", &n);
 
-	writer_begin_table(writer, "sessions", "Sessions", session_columns, COUNT(session_columns));
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *session = json_object_array_get_idx(sessions, i);
+		const char *state = answer_text(session, "state");
 
 		writer_begin_row(writer);
+		if (name)
+			writer_text(writer, NULL, NULL, name);
 		writer_id(writer, NULL, NULL, answer_number(session, "id"));
 		writer_text(writer, NULL, NULL, answer_text(session, "role"));
 		if (answer_is_null(session, "vtl"))
@@ -197,31 +207,34 @@ static void write_sessions(struct writer *writer, struct json_object *vm)
 		writer_id(writer, NULL, NULL, answer_number(session, "uid"));
 		writer_number(writer, NULL, NULL, answer_number(session, "in_flight"));
 		writer_id(writer, NULL, NULL, answer_number(session, "last_seqno"));
-		writer_boolean(writer, NULL, NULL, answer_boolean(session, "connected"));
+		writer_text_toned(writer, NULL, NULL, state, session_tone(state));
 	}
+}
+
+static void write_sessions(struct writer *writer, struct json_object *vm)
+{
+	writer_begin_table(writer, "sessions", "Sessions", session_columns + 1,
+			   COUNT(session_columns) - 1);
+	write_session_rows(writer, vm, NULL);
 	writer_end_table(writer);
 }
 
-/* "2026-01-31 12:00:00", of microseconds since 1970, in local time. */
-static const char *format_time(char *buffer, size_t size, uint64_t us)
+static enum ctl_exit get_vm(const struct command_input *input, const char *name,
+			    struct json_object **ret_vm)
 {
-	time_t s = (time_t)(us / 1000000);
-	struct tm parts;
+	struct json_object *params = terminal_there(json_object_new_object());
 
-	if (!localtime_r(&s, &parts) || !strftime(buffer, size, "%F %T", &parts))
-		snprintf(buffer, size, "%" PRIu64, us);
-	return buffer;
+	json_object_object_add(params, "vm", terminal_there(json_object_new_string(name)));
+	return rpc_call(input->rpc, "vm.get", params, ret_vm);
 }
 
 enum ctl_exit command_vm_get(const struct command_input *input)
 {
-	struct json_object *params = terminal_there(json_object_new_object()), *vm = NULL;
 	struct writer *writer = input->writer;
-	enum ctl_exit exit_code;
+	struct json_object *vm = NULL;
+	enum ctl_exit exit_code = get_vm(input, input->arguments[0], &vm);
 	char registered[64];
 
-	json_object_object_add(params, "vm", json_object_new_string(input->arguments[0]));
-	exit_code = rpc_call(input->rpc, "vm.get", params, &vm);
 	if (exit_code != CTL_OK)
 		return exit_code;
 	writer_begin_object(writer, NULL, NULL);
@@ -238,9 +251,10 @@ enum ctl_exit command_vm_get(const struct command_input *input)
 		    !strcmp(answer_text(vm, "executor"), "daemon") ? "the daemon" : "the VMM");
 	writer_boolean(writer, "simulated", "Simulated", answer_boolean(vm, "simulated"));
 	writer_number(writer, "registered_us", NULL, answer_number(vm, "registered_us"));
-	writer_text(
-		writer, NULL, "Registered",
-		format_time(registered, sizeof(registered), answer_number(vm, "registered_us")));
+	writer_text(writer, NULL, "Registered",
+		    terminal_time(registered, answer_number(vm, "registered_us")));
+	writer_boolean(writer, "recovered", "Recovered", answer_boolean(vm, "recovered"));
+	writer_text(writer, "journal", "Journal", answer_text(vm, "journal"));
 	writer_bytes(writer, "memory_bytes", "Daemon's memory", answer_number(vm, "memory_bytes"));
 	write_views(writer, vm);
 	write_ram(writer, answer_object(vm, "ram"));
@@ -249,6 +263,58 @@ enum ctl_exit command_vm_get(const struct command_input *input)
 	writer_end_object(writer);
 	json_object_put(vm);
 	return CTL_OK;
+}
+
+/* The sessions of all VMs.  One that was released since they were listed has none any more. */
+static enum ctl_exit write_all_sessions(const struct command_input *input, struct json_object *vms,
+					size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const char *name = answer_text(json_object_array_get_idx(vms, i), "name");
+		struct json_object *vm = NULL;
+		enum ctl_exit exit_code;
+		char *why;
+
+		terminal_keep_complaints(true);
+		exit_code = get_vm(input, name, &vm);
+		terminal_keep_complaints(false);
+		why = terminal_take_complaint();
+		if (exit_code == CTL_UNREACHABLE && why)
+			terminal_complain("%s", why);
+		free(why);
+		if (exit_code == CTL_UNREACHABLE)
+			return exit_code;
+		write_session_rows(input->writer, vm, name);
+		json_object_put(vm);
+	}
+	return CTL_OK;
+}
+
+enum ctl_exit command_sessions(const struct command_input *input)
+{
+	struct json_object *vm = NULL, *list = NULL, *vms = NULL;
+	struct writer *writer = input->writer;
+	const char *name = input->arguments[0];
+	enum ctl_exit exit_code =
+		name ? get_vm(input, name, &vm) : rpc_call(input->rpc, "vm.list", NULL, &list);
+	size_t n = 0;
+
+	if (exit_code != CTL_OK)
+		return exit_code;
+	vms = answer_array(list, "vms", &n);
+	writer_begin_object(writer, NULL, NULL);
+	if (!name && !n)
+		writer_say(writer, "No VM is registered, and so nobody is connected.");
+	writer_begin_table(writer, "sessions", NULL, session_columns, COUNT(session_columns));
+	if (name)
+		write_session_rows(writer, vm, name);
+	else
+		exit_code = write_all_sessions(input, vms, n);
+	writer_end_table(writer);
+	writer_end_object(writer);
+	json_object_put(vm);
+	json_object_put(list);
+	return exit_code;
 }
 
 /* The order of statistics in both of their shapes. */

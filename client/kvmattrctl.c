@@ -21,6 +21,7 @@
 #define DEFAULT_RUNTIME_DIR "/run/kvmattrd"
 #define DEFAULT_TIMEOUT_S   5
 #define MAX_TIMEOUT_S       86400
+#define DEFAULT_INTERVAL_MS 2000
 
 __attribute__((visibility("default"))) const char *argp_program_version =
 	"kvmattrctl " PACKAGE_VERSION;
@@ -34,6 +35,12 @@ enum option_key {
 	OPTION_ACCESS,
 	OPTION_DEPTH,
 	OPTION_WIDTH,
+	OPTION_AT,
+	OPTION_SINCE,
+	OPTION_LIMIT,
+	OPTION_SVG,
+	OPTION_INTERVAL,
+	OPTION_COUNT,
 };
 
 /* The command line, as far as it has been understood. */
@@ -44,7 +51,6 @@ struct command_line {
 	enum terminal_color color;
 	unsigned int timeout_s;
 	const struct command *command;
-	unsigned int n_arguments;
 	struct command_input input;
 };
 
@@ -92,6 +98,24 @@ bool command_parse_address(const char *text, uint64_t *ret_address)
 	return true;
 }
 
+/* Seconds, "2" or "0.5", as milliseconds. */
+static unsigned int parse_seconds(struct argp_state *state, const char *option, const char *text)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	/* no sign, no exponent, no infinity; and none of that is within the limits */
+	if (strspn(text, "0123456789.") != strlen(text) || *end || end == text || seconds < 0.1 ||
+	    seconds > 3600) {
+		char *safe = terminal_safe(text);
+
+		argp_error(state, "--%s has to be seconds from 0.1 to 3600, not '%s'", option,
+			   safe);
+		free(safe);
+	}
+	return (unsigned int)(seconds * 1000);
+}
+
 static uint64_t parse_address(struct argp_state *state, const char *option, const char *text)
 {
 	uint64_t address = 0;
@@ -106,6 +130,23 @@ static uint64_t parse_address(struct argp_state *state, const char *option, cons
 		free(safe);
 	}
 	return address;
+}
+
+bool command_parse_commit(const char *text, uint64_t *ret_commit)
+{
+	char *end;
+	unsigned long long commit;
+
+	errno = 0;
+	commit = strtoull(text, &end, 10);
+	if (errno || *end || *text < '0' || *text > '9' || !commit || commit > INT64_MAX) {
+		terminal_complain("a commit is a number from 1 on, as journal log shows them, not "
+				  "'%s'",
+				  text);
+		return false;
+	}
+	*ret_commit = commit;
+	return true;
 }
 
 static error_t parse_global(int key, char *argument, struct argp_state *state)
@@ -189,13 +230,31 @@ static error_t parse_for_command(int key, char *argument, struct argp_state *sta
 	case OPTION_WIDTH:
 		input->width = (unsigned int)parse_number(state, "width", argument, 1, 1024);
 		break;
+	case OPTION_AT:
+		input->at = parse_number(state, "at", argument, 1, INT64_MAX);
+		break;
+	case OPTION_SINCE:
+		input->since = parse_number(state, "since", argument, 1, INT64_MAX);
+		break;
+	case OPTION_LIMIT:
+		input->limit = parse_number(state, "limit", argument, 1, INT64_MAX);
+		break;
+	case OPTION_SVG:
+		input->svg = argument;
+		break;
+	case OPTION_INTERVAL:
+		input->interval_ms = parse_seconds(state, "interval", argument);
+		break;
+	case OPTION_COUNT:
+		input->count = parse_number(state, "count", argument, 1, INT64_MAX);
+		break;
 	case ARGP_KEY_ARG:
-		if (line->n_arguments == line->command->n_most)
+		if (input->n_arguments == line->command->n_most)
 			argp_error(state, "too many arguments");
-		input->arguments[line->n_arguments++] = argument;
+		input->arguments[input->n_arguments++] = argument;
 		break;
 	case ARGP_KEY_END:
-		if (line->n_arguments < line->command->n_least)
+		if (input->n_arguments < line->command->n_least)
 			argp_error(state, "something is missing; it takes: %s",
 				   line->command->arguments);
 		if (input->has_from && input->has_to && input->to <= input->from)
@@ -225,9 +284,31 @@ static const struct {
 	  { "depth", OPTION_DEPTH, "N", 0, "twice the rows N times, 0 to 8 (0: one screen)", 0 } },
 	{ COMMAND_ZOOM,
 	  { "width", OPTION_WIDTH, "CELLS", 0, "cells in a row (as many as fit)", 0 } },
+	{ COMMAND_AT, { "at", OPTION_AT, "COMMIT", 0, "as of this commit (the last)", 0 } },
+	{ COMMAND_SINCE,
+	  { "since", OPTION_SINCE, "COMMIT", 0, "from this commit on (the first there is)", 0 } },
+	{ COMMAND_LIMIT, { "limit", OPTION_LIMIT, "N", 0, "at most N lines", 0 } },
+	{ COMMAND_SVG,
+	  { "svg", OPTION_SVG, "FILE", 0, "into a file that browsers show, finer, with tooltips",
+	    0 } },
+	{ COMMAND_WATCH,
+	  { "interval", OPTION_INTERVAL, "SECONDS", 0, "how long to wait, 0.1 to 3600 (2)", 0 } },
+	{ COMMAND_WATCH,
+	  { "count", OPTION_COUNT, "N", 0, "end after N intervals (when told to)", 0 } },
 };
 
 #define N_COMMAND_OPTIONS (sizeof(command_options) / sizeof(command_options[0]))
+
+const struct argp_option *command_option(const struct command *command, size_t index)
+{
+	for (size_t i = 0; command && i < N_COMMAND_OPTIONS; i++)
+		if (command->options & command_options[i].of && !index--)
+			return &command_options[i].option;
+	for (const struct argp_option *option = global_options; option->name; option++)
+		if (!index--)
+			return option;
+	return NULL;
+}
 
 static unsigned int count_words(const char *words)
 {
@@ -350,7 +431,8 @@ static char *make_main_doc(void)
 	size_t size;
 	FILE *stream = terminal_there(open_memstream(&doc, &size));
 
-	fputs("Looks into kvmattrd, the daemon that keeps the memory policies of VSM guests."
+	fputs("Looks into kvmattrd, the daemon that keeps the memory policies of VSM guests, and "
+	      "into its journals."
 	      "\vCommands:\n",
 	      stream);
 	for (const struct command *command = commands; command->words; command++) {
@@ -358,26 +440,28 @@ static char *make_main_doc(void)
 
 		snprintf(words, sizeof(words), "%s %s", command->words,
 			 command->arguments ? command->arguments : "");
-		fprintf(stream, "  %-24s%s\n", words, command->summary);
+		fprintf(stream, "  %-37s%s\n", words, command->summary);
 	}
 	fputs("\nEach has its own --help.\n\n"
 	      "Exit status:\n"
 	      "  0  done\n"
 	      "  1  the daemon refused it, or the output could not be written\n"
 	      "  2  the command line is wrong\n"
-	      "  3  the daemon cannot be reached, or does not answer in time\n",
+	      "  3  the daemon cannot be reached, or does not answer in time\n"
+	      "  4  a journal or an export is damaged\n"
+	      "  5  a file cannot be read or written\n",
 	      stream);
 	fclose(stream);
 	return doc;
 }
 
-static char *control_socket_path(const struct command_line *line)
+char *command_socket_path(const char *runtime_dir, const char *socket_path)
 {
-	const char *dir = line->runtime_dir;
+	const char *dir = runtime_dir;
 	char *path;
 
-	if (line->socket_path)
-		return terminal_there(strdup(line->socket_path));
+	if (socket_path)
+		return terminal_there(strdup(socket_path));
 	if (!dir)
 		dir = getenv("KVMATTR_RUNTIME_DIR");
 	if (!dir || !*dir)
@@ -390,14 +474,15 @@ static char *control_socket_path(const struct command_line *line)
 static enum ctl_exit run(struct command_line *line)
 {
 	struct command_input *input = &line->input;
-	char *path = control_socket_path(line);
+	char *path = command_socket_path(line->runtime_dir, line->socket_path);
 	enum ctl_exit exit_code;
 
-	input->rpc = rpc_new(path, line->timeout_s);
+	input->rpc = rpc_new(path, line->timeout_s * 1000);
 	input->writer = line->as_json ? writer_new_json() : writer_new_text();
 	input->is_for_people = !line->as_json;
 	exit_code = line->command->run(input);
-	if (exit_code == CTL_OK)
+	/* that something is damaged is a result, too */
+	if (exit_code == CTL_OK || exit_code == CTL_DAMAGED || exit_code == CTL_UNREADABLE)
 		writer_end(input->writer);
 	else
 		writer_discard(input->writer);
@@ -409,7 +494,10 @@ static enum ctl_exit run(struct command_line *line)
 int main(int argc, char **argv)
 {
 	const struct argp_child children[] = { { &global_argp, 0, NULL, 0 }, { 0 } };
-	struct command_line line = { .timeout_s = DEFAULT_TIMEOUT_S };
+	struct command_line line = {
+		.timeout_s = DEFAULT_TIMEOUT_S,
+		.input.interval_ms = DEFAULT_INTERVAL_MS,
+	};
 	char *doc = make_main_doc();
 	const struct argp argp = {
 		.parser = parse_main,
@@ -419,12 +507,16 @@ int main(int argc, char **argv)
 	};
 	enum ctl_exit exit_code;
 
+	/* no more arguments than there are words, and NULLs behind them */
+	line.input.arguments =
+		terminal_there(calloc((size_t)argc + 2, sizeof(*line.input.arguments)));
 	argp_err_exit_status = CTL_USAGE;
 	terminal_init(TERMINAL_AUTO);
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &line);
 	free(doc);
 	terminal_init(line.color);
 	exit_code = run(&line);
+	free(line.input.arguments);
 	/* what could not be written was not done */
 	if (fflush(stdout) == EOF || ferror(stdout)) {
 		fprintf(stderr, "kvmattrctl: cannot write the output: %s\n", strerror(errno));

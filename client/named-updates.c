@@ -19,7 +19,7 @@ static int do_list(struct kvmattr *c, struct kvmattr_update update, const uint64
 {
 	size_t most = gfns ? KVMATTR_MAX_PAGES : KVMATTR_MAX_RANGES;
 	size_t n_in_force = 0;
-	int r = c->broken;
+	int r = 0;
 
 	while (!r && n_in_force < n) {
 		struct kvmattr_answer answer = { 0 };

@@ -41,9 +41,9 @@ static const char *take_runs(const void *data, const struct wire_runs *runs,
 	return NULL;
 }
 
-int kvmattr_query(struct kvmattr *c, unsigned int vtl, struct kvmattr_range range,
-		  struct kvmattr_run *runs, size_t n_runs, size_t *ret_n_runs,
-		  uint64_t *ret_next_gfn)
+static int query_view(struct kvmattr *c, unsigned int vtl, struct kvmattr_range range,
+		      struct kvmattr_run *runs, size_t n_runs, size_t *ret_n_runs,
+		      uint64_t *ret_next_gfn)
 {
 	struct wire_query query = { .gfn = range.gfn,
 				    .n_pages = range.n_pages,
@@ -55,8 +55,6 @@ int kvmattr_query(struct kvmattr *c, unsigned int vtl, struct kvmattr_range rang
 	const char *wrong;
 	int r;
 
-	if (c->broken)
-		return c->broken;
 	r = check_vtl(c, vtl);
 	if (r)
 		return r;
@@ -73,7 +71,7 @@ int kvmattr_query(struct kvmattr *c, unsigned int vtl, struct kvmattr_range rang
 	r = connection_request(c, WIRE_QUERY, &part, 1, NULL, 0, WIRE_RUNS, NULL);
 	if (r)
 		return r;
-	wrong = wire_get_runs(c->received, c->request.size, &reply);
+	wrong = wire_get_runs(c->received, c->request.reply_size, &reply);
 	if (!wrong && reply.n_runs > n_runs)
 		wrong = "n_runs";
 	if (!wrong)
@@ -85,8 +83,19 @@ int kvmattr_query(struct kvmattr *c, unsigned int vtl, struct kvmattr_range rang
 	return 0;
 }
 
-int kvmattr_explain(struct kvmattr *c, unsigned int vtl, uint64_t gfn, unsigned int access,
-		    struct kvmattr_explanation *ret)
+int kvmattr_query(struct kvmattr *c, unsigned int vtl, struct kvmattr_range range,
+		  struct kvmattr_run *runs, size_t n_runs, size_t *ret_n_runs,
+		  uint64_t *ret_next_gfn)
+{
+	int r = connection_enter(c);
+
+	return r ? r
+		 : connection_leave(
+			   c, query_view(c, vtl, range, runs, n_runs, ret_n_runs, ret_next_gfn));
+}
+
+static int explain_access(struct kvmattr *c, unsigned int vtl, uint64_t gfn, unsigned int access,
+			  struct kvmattr_explanation *ret)
 {
 	struct wire_explain explain = { .gfn = gfn,
 					.vtl = (uint8_t)vtl,
@@ -96,8 +105,6 @@ int kvmattr_explain(struct kvmattr *c, unsigned int vtl, uint64_t gfn, unsigned 
 	const char *wrong;
 	int r;
 
-	if (c->broken)
-		return c->broken;
 	r = check_vtl(c, vtl);
 	if (r)
 		return r;
@@ -109,7 +116,7 @@ int kvmattr_explain(struct kvmattr *c, unsigned int vtl, uint64_t gfn, unsigned 
 	r = connection_request(c, WIRE_EXPLAIN, &part, 1, NULL, 0, WIRE_EXPLAINED, NULL);
 	if (r)
 		return r;
-	wrong = wire_get_explained(c->received, c->request.size, &reply);
+	wrong = wire_get_explained(c->received, c->request.reply_size, &reply);
 	if (!wrong && reply.gfn != gfn)
 		wrong = "gfn";
 	if (wrong)
@@ -120,4 +127,12 @@ int kvmattr_explain(struct kvmattr *c, unsigned int vtl, uint64_t gfn, unsigned 
 					     .attributes = reply.attributes,
 					     .state = (enum kvmattr_page_state)reply.state };
 	return 0;
+}
+
+int kvmattr_explain(struct kvmattr *c, unsigned int vtl, uint64_t gfn, unsigned int access,
+		    struct kvmattr_explanation *ret)
+{
+	int r = connection_enter(c);
+
+	return r ? r : connection_leave(c, explain_access(c, vtl, gfn, access, ret));
 }

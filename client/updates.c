@@ -9,10 +9,8 @@
  */
 #include "client/connection.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 /* More than this under way hides no further latency; a daemon's larger offer is not taken up. */
@@ -34,17 +32,24 @@ int updates_open(struct kvmattr *c, uint32_t max_in_flight)
 	while (n < updates->limit)
 		n *= 2;
 	updates->mask = n - 1;
-	updates->size = sizeof(struct wire_update_list);
 	updates->pending = calloc(n, sizeof(*updates->pending));
-	if (!updates->pending)
+	if (!updates->pending || outbox_open(&c->outbox))
 		return connection_break(c, -ENOMEM, KVMATTR_NO_VM,
 					"no memory for %u updates under way", n);
 	return 0;
 }
 
+void updates_limit(struct kvmattr *c, uint32_t max_in_flight)
+{
+	uint32_t n_places = c->updates.mask + 1;
+
+	c->updates.limit = max_in_flight < n_places ? max_in_flight : n_places;
+}
+
 void updates_close(struct kvmattr *c)
 {
 	free(c->updates.pending);
+	outbox_close(&c->outbox);
 }
 
 static uint64_t in_flight(const struct update_window *updates)
@@ -70,7 +75,6 @@ void updates_abandon(struct kvmattr *c, enum kvmattr_status status)
 
 	while (in_flight(&c->updates))
 		complete(&c->updates, &answer);
-	c->updates.n_unsent = 0;
 }
 
 /*
@@ -82,8 +86,7 @@ static const char *check_answer(const struct kvmattr *c, const struct wire_answe
 	const struct update_window *updates = &c->updates;
 	uint64_t last = updates->answered;
 
-	if (answer->header.id <= updates->answered ||
-	    answer->header.id > updates->submitted - updates->n_unsent)
+	if (answer->header.id <= updates->answered || answer->header.id > c->outbox.handed)
 		return "header.id";
 	for (uint32_t i = 0; i < answer->n_failures; i++) {
 		struct wire_failure failure;
@@ -127,29 +130,27 @@ int updates_take_answer(struct kvmattr *c, size_t size)
 		done.text = *failure.text ? failure.text : kvmattr_status_text(done.status);
 		complete(updates, &done);
 	}
+	outbox_release(&c->outbox, updates->answered);
 	return 0;
 }
 
 int updates_send(struct kvmattr *c)
 {
-	struct update_window *updates = &c->updates;
-	struct wire_update_list list = { .n_updates = updates->n_unsent };
-	struct iovec part = { updates->message, updates->size };
-	int r;
-
 	if (c->broken)
 		return c->broken;
-	if (!updates->n_unsent)
-		return 0;
-	list.header = wire_header_make(WIRE_UPDATE, updates->size,
-				       updates->submitted - updates->n_unsent + 1);
-	memcpy(updates->message, &list, sizeof(list));
-	r = connection_send(c, &part, 1, NULL, 0);
-	if (r)
-		return r;
-	updates->n_unsent = 0;
-	updates->size = sizeof(list);
-	return 0;
+	outbox_seal(&c->outbox);
+	for (;;) {
+		int r = connection_push(c);
+
+		if (r != -EAGAIN)
+			return r;
+		/* It goes when the link is up again; whoever wants an answer waits for that. */
+		if (c->link.state != LINK_UP)
+			return 0;
+		r = connection_wait_for_room(c);
+		if (r)
+			return r;
+	}
 }
 
 /* What the daemon would take for a broken message is told apart here, before anything is sent. */
@@ -183,19 +184,19 @@ static int make_room(struct kvmattr *c, size_t size)
 {
 	struct update_window *updates = &c->updates;
 
-	while (in_flight(updates) >= updates->limit) {
+	while (in_flight(updates) >= updates->limit || outbox_is_full(&c->outbox)) {
 		int r = updates_send(c);
 
-		if (!r && in_flight(updates) >= updates->limit)
+		if (!r && (in_flight(updates) >= updates->limit || outbox_is_full(&c->outbox)))
 			r = connection_wait(c);
 		if (r)
 			return r;
 	}
-	return updates->size + size > WIRE_MAX_MESSAGE ? updates_send(c) : 0;
+	return outbox_has_room(&c->outbox, size) ? 0 : updates_send(c);
 }
 
-int kvmattr_submit(struct kvmattr *c, const struct kvmattr_update *update, kvmattr_done done,
-		   void *context, uint64_t *ret_seqno)
+static int submit(struct kvmattr *c, const struct kvmattr_update *update, kvmattr_done done,
+		  void *context, uint64_t *ret_seqno)
 {
 	struct update_window *updates = &c->updates;
 	enum wire_form form = WIRE_FORM_NONE;
@@ -203,8 +204,6 @@ int kvmattr_submit(struct kvmattr *c, const struct kvmattr_update *update, kvmat
 	size_t elements_size;
 	int r;
 
-	if (c->broken)
-		return c->broken;
 	if (!done)
 		return connection_refuse(c, KVMATTR_INVALID_PARAMETER,
 					 "an update's outcome has to be taken: done is NULL");
@@ -223,13 +222,10 @@ int kvmattr_submit(struct kvmattr *c, const struct kvmattr_update *update, kvmat
 				     .restricted = update->restricted,
 				     .mbec = update->mbec ? 1 : 0,
 				     .n_elements = update->n };
-	memcpy(updates->message + updates->size, &head, sizeof(head));
-	updates->size += sizeof(head);
-	if (elements_size)
-		memcpy(updates->message + updates->size,
+	r = outbox_add(&c->outbox, &head,
 		       update->gfns ? (const void *)update->gfns : update->ranges, elements_size);
-	updates->size += elements_size;
-	updates->n_unsent++;
+	if (r)
+		return connection_break(c, r, KVMATTR_NO_VM, "no memory for one more update");
 	updates->pending[++updates->submitted & updates->mask] =
 		(struct pending_update){ done, context, update->n };
 	if (ret_seqno)
@@ -237,9 +233,19 @@ int kvmattr_submit(struct kvmattr *c, const struct kvmattr_update *update, kvmat
 	return 0;
 }
 
+int kvmattr_submit(struct kvmattr *c, const struct kvmattr_update *update, kvmattr_done done,
+		   void *context, uint64_t *ret_seqno)
+{
+	int r = connection_enter(c);
+
+	return r ? r : connection_leave(c, submit(c, update, done, context, ret_seqno));
+}
+
 int kvmattr_flush(struct kvmattr *c)
 {
-	return updates_send(c);
+	int r = connection_enter(c);
+
+	return r ? r : connection_leave(c, updates_send(c));
 }
 
 /* Flushes, and waits until so many are answered. */
@@ -254,16 +260,31 @@ static int wait_for(struct kvmattr *c, uint64_t seqno)
 
 int kvmattr_wait(struct kvmattr *c)
 {
-	return wait_for(c, c->updates.submitted);
+	int r = connection_enter(c);
+
+	return r ? r : connection_leave(c, wait_for(c, c->updates.submitted));
 }
 
-int kvmattr_dispatch(struct kvmattr *c)
+static int dispatch(struct kvmattr *c)
 {
 	int r;
 
 	while (!(r = connection_take(c, MSG_DONTWAIT)))
 		;
+	if (r != -EAGAIN)
+		return r;
+	/* Behind a pause there may be more to send than the socket takes at once. */
+	r = connection_push(c);
+	if (c->link.state == LINK_UP)
+		connection_watch_room(c, r == -EAGAIN);
 	return r == -EAGAIN ? 0 : r;
+}
+
+int kvmattr_dispatch(struct kvmattr *c)
+{
+	int r = connection_enter(c);
+
+	return r ? r : connection_leave(c, dispatch(c));
 }
 
 size_t kvmattr_in_flight(const struct kvmattr *c)
@@ -286,14 +307,14 @@ static void keep_outcome(void *context, const struct kvmattr_answer *answer)
 	outcome->answer.text = answer->status ? outcome->connection->message : "";
 }
 
-int kvmattr_do_update(struct kvmattr *c, const struct kvmattr_update *update,
-		      struct kvmattr_answer *ret)
+static int do_update(struct kvmattr *c, const struct kvmattr_update *update,
+		     struct kvmattr_answer *ret)
 {
 	struct outcome outcome = { .connection = c };
 	uint64_t seqno;
 	int r;
 
-	r = kvmattr_submit(c, update, keep_outcome, &outcome, &seqno);
+	r = submit(c, update, keep_outcome, &outcome, &seqno);
 	if (!r)
 		r = wait_for(c, seqno);
 	if (r)
@@ -301,4 +322,12 @@ int kvmattr_do_update(struct kvmattr *c, const struct kvmattr_update *update,
 	if (ret)
 		*ret = outcome.answer;
 	return outcome.answer.status;
+}
+
+int kvmattr_do_update(struct kvmattr *c, const struct kvmattr_update *update,
+		      struct kvmattr_answer *ret)
+{
+	int r = connection_enter(c);
+
+	return r ? r : connection_leave(c, do_update(c, update, ret));
 }

@@ -18,6 +18,14 @@ __attribute__((malloc, returns_nonnull)) void *allocate_zeroed(size_t n, size_t 
 __attribute__((returns_nonnull)) void *allocate_again(void *old, size_t n, size_t size);
 __attribute__((malloc, returns_nonnull)) char *allocate_string(const char *text);
 
+/*
+ * A large page of the machine, where it has one, else as many small ones: all 0.  It goes back to
+ * the system when it is freed.
+ */
+#define LARGE_PAGE_SIZE ((size_t)2 << 20)
+__attribute__((returns_nonnull)) void *allocate_large_page(void);
+void free_large_page(void *page);
+
 #define allocate_one(type) ((type *)allocate_zeroed(1, sizeof(type)))
 
 /* Doubles an array when it is full: array is a pointer, n its length, capacity what it holds. */

@@ -2,6 +2,7 @@
 #include "configuration.h"
 
 #include "allocate.h"
+#include "serve/vm-journals.h"
 
 #include <errno.h>
 #include <ini.h>
@@ -10,7 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum setting_type { SETTING_PATH, SETTING_BOOLEAN, SETTING_NUMBER, SETTING_MODE, SETTING_LEVEL };
+enum setting_type {
+	SETTING_PATH,
+	SETTING_BOOLEAN,
+	SETTING_NUMBER,
+	SETTING_MODE,
+	SETTING_LEVEL,
+	SETTING_DURABILITY
+};
 
 static const struct setting {
 	const char *section;
@@ -26,6 +34,10 @@ static const struct setting {
 	{ "daemon", "allow-simulated", SETTING_BOOLEAN, AT(allow_simulated), 0, 1, 0 },
 	{ "daemon", "log-level", SETTING_LEVEL, AT(log_level), 0, 0, LOG_LEVEL_INFO },
 	{ "daemon", "socket-mode", SETTING_MODE, AT(socket_mode), 0, 0777, 0660 },
+	{ "journal", "durability", SETTING_DURABILITY, AT(durability), 0, 0, DURABILITY_PROCESS },
+	{ "journal", "segment-mib", SETTING_NUMBER, AT(journal_segment_mib), 1, 1024, 8 },
+	{ "journal", "max-mib", SETTING_NUMBER, AT(journal_mib), 1, 1048576, 256 },
+	{ "journal", "past-journals", SETTING_NUMBER, AT(past_journals), 0, 65536, 8 },
 	{ "limits", "max-vms", SETTING_NUMBER, AT(max_vms), 1, 65536, 1024 },
 	{ "limits", "max-sessions", SETTING_NUMBER, AT(max_sessions), 1, 1048576, 8192 },
 	{ "limits", "max-updates-in-flight", SETTING_NUMBER, AT(max_updates_in_flight), 1, 65536,
@@ -36,6 +48,7 @@ static const struct setting {
 	  65536 },
 	{ "limits", "executor-deadline-ms", SETTING_NUMBER, AT(executor_deadline_ms), 10, 600000,
 	  10000 },
+	{ "limits", "owner-grace-ms", SETTING_NUMBER, AT(owner_grace_ms), 0, 3600000, 30000 },
 	{ "limits", "max-map-mib", SETTING_NUMBER, AT(max_map_mib), 1, 1048576, 1024 },
 #undef AT
 };
@@ -124,6 +137,11 @@ static const char *set(void *where, const struct setting *setting, const char *t
 		if (level < 0)
 			return "error, warning, info or debug";
 		*(uint64_t *)where = (uint64_t)level;
+		return NULL;
+	case SETTING_DURABILITY:
+		if (strcmp(text, "process") && strcmp(text, "power"))
+			return "process or power";
+		*(uint64_t *)where = strcmp(text, "power") ? DURABILITY_PROCESS : DURABILITY_POWER;
 		return NULL;
 	case SETTING_MODE:
 		return parse_number(text, 8, setting->min, setting->max, where)

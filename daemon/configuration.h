@@ -26,6 +26,11 @@ struct configuration {
 	uint64_t max_pages_per_call;
 	uint64_t executor_deadline_ms;
 	uint64_t max_map_mib;
+	uint64_t owner_grace_ms;
+	uint64_t durability; /* enum durability */
+	uint64_t journal_segment_mib;
+	uint64_t journal_mib;
+	uint64_t past_journals;
 };
 
 void configuration_init(struct configuration *configuration);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvmattrd: reads its options, holds its directories, opens its sockets and runs the loop.
+ * kvmattrd: reads its options, holds its directories, opens its sockets, recovers what an earlier
+ * daemon left, and runs the loop.
  */
 #include "config.h"
 
@@ -8,13 +9,17 @@
 #include "configuration.h"
 #include "directories.h"
 #include "log.h"
+#include "serve/archivist.h"
 #include "serve/control.h"
 #include "serve/daemon.h"
+#include "serve/fd-store.h"
 #include "serve/listener.h"
+#include "serve/recovery.h"
 
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,7 +49,7 @@ static const struct argp_option option_table[] = {
 	{ "runtime-dir", 'r', "DIR", 0,
 	  "Where agent.sock and control.sock go (default: /run/kvmattrd)", 0 },
 	{ "state-dir", OPTION_STATE_DIR, "DIR", 0,
-	  "Held for what outlives the daemon (default: /var/lib/kvmattrd)", 0 },
+	  "Where the journals go, which outlive the daemon (default: /var/lib/kvmattrd)", 0 },
 	{ "config", 'c', "FILE", 0, "Read settings from FILE; the command line goes first", 0 },
 	{ "allow-simulated", OPTION_ALLOW_SIMULATED, NULL, 0,
 	  "Take VMs that only pretend to be one, as kvmattr-simvm makes them: for tests", 0 },
@@ -141,11 +146,11 @@ static int go_into_the_background(void)
 	return ends[1];
 }
 
-static void say_ready(int ready_fd)
+static void say_ready(int ready_fd, unsigned int n_vms)
 {
 	int null;
 
-	sd_notify(0, "READY=1\nSTATUS=Serving no VMs yet");
+	sd_notifyf(0, "READY=1\nSTATUS=Serving, %u VM(s) recovered", n_vms);
 	if (ready_fd < 0)
 		return;
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -190,20 +195,105 @@ static struct daemon_limits limits_of(const struct configuration *configuration)
 		.max_vms = (unsigned int)configuration->max_vms,
 		.max_sessions = (unsigned int)configuration->max_sessions,
 		.max_updates_in_flight = (unsigned int)configuration->max_updates_in_flight,
+		.owner_grace_ms = (unsigned int)configuration->owner_grace_ms,
 	};
 }
 
-static int serve(const struct configuration *configuration, int agent_socket, int control_socket,
-		 int ready_fd)
+/* Where peers find the agent socket again, wherever they are by then. */
+static void tell_agent_socket(const struct configuration *configuration, struct daemon *daemon)
+{
+	char *directory = realpath(configuration->runtime_dir, NULL);
+	char path[PATH_MAX];
+	int n;
+
+	if (!directory)
+		return;
+	n = snprintf(path, sizeof(path), "%s/" AGENT_SOCKET, directory);
+	if (n > 0 && (size_t)n < sizeof(daemon->agent_socket))
+		memcpy(daemon->agent_socket, path, (size_t)n + 1);
+	free(directory);
+}
+
+static int open_journals(const struct configuration *configuration, struct daemon *daemon)
+{
+	struct vm_journals *journals = &daemon->journals;
+	char *path;
+	int r;
+
+	journals->base = daemon->base;
+	journals->archivist = archivist_new(daemon->base);
+	journals->durability = (enum durability)configuration->durability;
+	journals->segment_size = configuration->journal_segment_mib << 20;
+	journals->max_size = configuration->journal_mib << 20;
+	journals->max_past = (unsigned int)configuration->past_journals;
+	if (!journals->archivist)
+		log_write(LOG_LEVEL_ERROR, "there are no file descriptors left to begin with; "
+					   "raise LimitNOFILE");
+	r = journals->archivist ? vm_journals_open(journals, configuration->state_dir) : -EMFILE;
+	if (r < 0 || asprintf(&path, "%s/vms", configuration->state_dir) < 0) {
+		archivist_free(journals->archivist);
+		return r < 0 ? r : -ENOMEM;
+	}
+	daemon->journals_path = path;
+	return 0;
+}
+
+static void close_journals(struct daemon *daemon)
+{
+	archivist_free(daemon->journals.archivist);
+	vm_journals_close(&daemon->journals);
+	free(daemon->journals_path);
+}
+
+/* Who asks it to stop while it starts is heard when it has started: it ends in good order. */
+static void hold_back_stops(int how)
+{
+	sigset_t stops;
+
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGINT);
+	sigaddset(&stops, SIGTERM);
+	sigprocmask(how, &stops, NULL);
+}
+
+/* Serves until a signal says to stop. */
+static int run(const struct configuration *configuration, struct daemon *daemon, int control_socket,
+	       int ready_fd)
+{
+	struct event *on_int = evsignal_new(daemon->base, SIGINT, stop, daemon->base);
+	struct event *on_term = evsignal_new(daemon->base, SIGTERM, stop, daemon->base);
+	struct control *control;
+	int r = control_new(daemon, control_socket, &control);
+
+	if (r < 0) {
+		log_write(LOG_LEVEL_ERROR, "cannot serve the control socket: %s", strerror(-r));
+	} else {
+		event_add(on_int, NULL);
+		event_add(on_term, NULL);
+		hold_back_stops(SIG_UNBLOCK);
+		log_write(LOG_LEVEL_INFO, "%s serves in %s%s", PACKAGE_STRING,
+			  configuration->runtime_dir,
+			  configuration->allow_simulated ? ", simulated VMs allowed" : "");
+		say_ready(ready_fd, daemon->n_vms);
+		r = event_base_dispatch(daemon->base) < 0 ? -EIO : 0;
+		sd_notify(0, "STOPPING=1");
+		control_free(control);
+	}
+	event_free(on_int);
+	event_free(on_term);
+	return r;
+}
+
+static int serve(const struct configuration *configuration, struct fd_store *store,
+		 int agent_socket, int control_socket, int ready_fd)
 {
 	struct daemon daemon = {
 		.limits = limits_of(configuration),
 		.allow_simulated = configuration->allow_simulated,
+		.fd_store = store,
 	};
 	struct event_base *base = event_base_new();
-	struct event *on_int, *on_term;
 	struct listener *listener;
-	struct control *control;
 	int r;
 
 	if (!base) {
@@ -211,37 +301,45 @@ static int serve(const struct configuration *configuration, int agent_socket, in
 		return -ENOSYS;
 	}
 	daemon_init(&daemon, base);
-	listener = listener_new(&daemon, agent_socket);
-	r = control_new(&daemon, control_socket, &control);
-	if (r < 0)
-		log_write(LOG_LEVEL_ERROR, "cannot serve the control socket: %s", strerror(-r));
-	on_int = evsignal_new(base, SIGINT, stop, base);
-	on_term = evsignal_new(base, SIGTERM, stop, base);
-	event_add(on_int, NULL);
-	event_add(on_term, NULL);
-
+	tell_agent_socket(configuration, &daemon);
+	r = open_journals(configuration, &daemon);
 	if (!r) {
-		log_write(LOG_LEVEL_INFO, "%s serves in %s%s", PACKAGE_STRING,
-			  configuration->runtime_dir,
-			  configuration->allow_simulated ? ", simulated VMs allowed" : "");
-		say_ready(ready_fd);
-		r = event_base_dispatch(base) < 0 ? -EIO : 0;
-		sd_notify(0, "STOPPING=1");
-		control_free(control);
+		recovery_run(&daemon);
+		fd_store_forget_untaken(store);
+		listener = listener_new(&daemon, agent_socket);
+		r = run(configuration, &daemon, control_socket, ready_fd);
+		listener_free(listener);
 	}
-	listener_free(listener);
-	daemon_destroy(&daemon, "the daemon stops");
-	event_free(on_int);
-	event_free(on_term);
+	daemon_destroy(&daemon);
+	if (daemon.journals_path)
+		close_journals(&daemon);
 	event_base_free(base);
 	libevent_global_shutdown();
 	return r;
 }
 
-static int hold_and_serve(const struct configuration *configuration, int ready_fd)
+/* A socket that listens: the one on which peers may be waiting already, or a new one. */
+static int listen_in(const struct configuration *configuration, struct fd_store *store,
+		     const char *name, int type)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", configuration->runtime_dir, name);
+	fd = fd_store_take_listener(store, name, type, path);
+	if (fd >= 0)
+		return fd;
+	fd = directory_listen(configuration->runtime_dir, name, type,
+			      (mode_t)configuration->socket_mode);
+	if (fd >= 0)
+		fd_store_keep(store, name, fd);
+	return fd;
+}
+
+static int hold_and_serve(const struct configuration *configuration, struct fd_store *store,
+			  int ready_fd)
 {
 	int runtime_lock, state_lock, agent_socket = -1, control_socket = -1, r;
-	mode_t mode = (mode_t)configuration->socket_mode;
 
 	runtime_lock = directory_hold(configuration->runtime_dir, 0755);
 	if (runtime_lock < 0)
@@ -251,17 +349,18 @@ static int hold_and_serve(const struct configuration *configuration, int ready_f
 		close(runtime_lock);
 		return state_lock;
 	}
-	r = agent_socket =
-		directory_listen(configuration->runtime_dir, AGENT_SOCKET, SOCK_SEQPACKET, mode);
+	r = agent_socket = listen_in(configuration, store, AGENT_SOCKET, SOCK_SEQPACKET);
 	if (r >= 0)
-		r = control_socket = directory_listen(configuration->runtime_dir, CONTROL_SOCKET,
-						      SOCK_STREAM, mode);
+		r = control_socket = listen_in(configuration, store, CONTROL_SOCKET, SOCK_STREAM);
 	if (r >= 0)
-		r = serve(configuration, agent_socket, control_socket, ready_fd);
+		r = serve(configuration, store, agent_socket, control_socket, ready_fd);
 	else if (agent_socket >= 0)
 		close(agent_socket);
-	directory_remove_socket(configuration->runtime_dir, AGENT_SOCKET);
-	directory_remove_socket(configuration->runtime_dir, CONTROL_SOCKET);
+	/* Where the sockets go on without us, peers find them as they are. */
+	if (!fd_store_outlives_us(store)) {
+		directory_remove_socket(configuration->runtime_dir, AGENT_SOCKET);
+		directory_remove_socket(configuration->runtime_dir, CONTROL_SOCKET);
+	}
 	close(state_lock);
 	close(runtime_lock);
 	return r;
@@ -271,11 +370,14 @@ int main(int argc, char **argv)
 {
 	struct options options = { .log_level = -1 };
 	struct configuration configuration;
+	struct fd_store *store;
 	int r, ready_fd = -1;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
 	log_open(false);
+	store = fd_store_new();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a journal that may not grow is an error, not the end */
 	raise_fd_limit();
 	r = configure(&configuration, &options);
 	/* Under systemd the foreground is the background. */
@@ -283,8 +385,10 @@ int main(int argc, char **argv)
 		ready_fd = go_into_the_background();
 		r = ready_fd < 0 ? ready_fd : 0;
 	}
+	hold_back_stops(SIG_BLOCK);
 	if (!r)
-		r = hold_and_serve(&configuration, ready_fd);
+		r = hold_and_serve(&configuration, store, ready_fd);
+	fd_store_free(store);
 	configuration_destroy(&configuration);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -6,6 +6,8 @@
 #include "vm-private.h"
 
 #include "allocate.h"
+#include "journal/vm-records.h"
+#include "policy/elements.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,42 +16,21 @@
 #define MAX_CHANGES_PER_BATCH 65536u
 /* And here: checking the pages of an element takes its time even where none of them changes. */
 #define MAX_PAGES_PER_BATCH (UINT64_C(1) << 22)
+/* And here: a record of the journal holds twice as much. */
+#define MAX_BYTES_PER_BATCH (UINT64_C(32) << 20)
+/* Of a part without elements. */
+#define MAX_PART_BYTES (sizeof(struct vm_record_part) + WIRE_TEXT_SIZE)
 /* Elements between two looks at how much memory the maps hold. */
 #define ELEMENTS_PER_MEASURE 64u
 
-static struct kvmattr_range element_range(const struct vm_update *update, uint32_t i)
+static struct elements elements_of(const struct vm_update *update)
 {
-	switch (update->form) {
-	case WIRE_FORM_PAGES:
-		return (struct kvmattr_range){ wire_page_at(update->elements, i), 1 };
-	case WIRE_FORM_RANGES:
-		return wire_range_at(update->elements, i);
-	default:
-		return (struct kvmattr_range){ 0, 0 };
-	}
+	return (struct elements){ update->elements, update->n_elements, update->form };
 }
 
-/* An update without elements still is one thing to do. */
-static uint32_t n_elements(const struct vm_update *update)
+uint32_t vm_update_n_elements(const struct vm_update *update)
 {
-	return update->form == WIRE_FORM_NONE ? 1 : update->n_elements;
-}
-
-/* The elements from the i-th on, at most room of them, that are one range of pages. */
-static struct kvmattr_range next_range(const struct vm_update *update, uint32_t i, uint64_t room,
-				       uint32_t *ret_n)
-{
-	struct kvmattr_range range = element_range(update, i);
-	uint32_t n = 1;
-
-	if (update->form == WIRE_FORM_PAGES)
-		while (n < room && i + n < update->n_elements &&
-		       wire_page_at(update->elements, i + n) == range.gfn + n)
-			n++;
-	if (n > 1)
-		range.n_pages = n;
-	*ret_n = n;
-	return range;
+	return elements_count(elements_of(update));
 }
 
 /* What the batch is charged with; n_pages may be any number, as received. */
@@ -91,27 +72,40 @@ static enum kvmattr_status apply_range(struct vm *vm, struct vm_update *update,
 			    text, size);
 }
 
+/* Whether nothing more fits, not even a part of one element. */
 static bool is_batch_full(const struct vm *vm)
 {
 	return policy_undo_log_size(vm->undo) >= MAX_CHANGES_PER_BATCH ||
-	       vm->n_batch_pages >= MAX_PAGES_PER_BATCH;
+	       vm->n_batch_pages >= MAX_PAGES_PER_BATCH ||
+	       vm->n_batch_bytes + MAX_PART_BYTES + sizeof(struct kvmattr_range) >
+		       MAX_BYTES_PER_BATCH;
+}
+
+/* How many elements of the update the batch has room for. */
+static uint64_t room_for(const struct vm *vm, const struct vm_update *update)
+{
+	uint64_t room = vm->batch_limit - vm->n_batch_elements;
+	uint64_t n_bytes = MAX_BYTES_PER_BATCH - vm->n_batch_bytes - MAX_PART_BYTES;
+	size_t size = wire_element_size(update->form);
+
+	return size && n_bytes / size < room ? n_bytes / size : room;
 }
 
 /*
- * Applies up to room elements of an update to the layers; returns how many.  The first that the
- * policy forbids ends the update.  Pages that follow each other in a list are applied together;
- * if that is forbidden, nothing was changed, and it is found out for which of them.
+ * Applies elements of an update to the layers, as many as there is room for; returns how many.  The
+ * first that the policy forbids ends the update.  Pages that follow each other in a list are applied
+ * together; if that is forbidden, nothing was changed, and it is found out for which of them.
  */
-static uint64_t apply_elements(struct vm *vm, struct vm_update *update, uint64_t room)
+static uint32_t apply_elements(struct vm *vm, struct vm_update *update)
 {
+	struct elements elements = elements_of(update);
+	uint32_t first = update->n_applied, n_together;
+	uint64_t room = room_for(vm, update), longest = UINT64_MAX;
 	char text[WIRE_TEXT_SIZE];
-	uint64_t n = 0, longest = UINT64_MAX;
 
-	while (n < room && update->n_applied < n_elements(update) && !is_batch_full(vm)) {
-		uint64_t at_most = room - n < longest ? room - n : longest;
-		uint32_t n_together;
-		struct kvmattr_range range =
-			next_range(update, update->n_applied, at_most, &n_together);
+	while (room && update->n_applied < elements_count(elements) && !is_batch_full(vm)) {
+		struct kvmattr_range range = elements_run(
+			elements, update->n_applied, room < longest ? room : longest, &n_together);
 
 		update->status = apply_range(vm, update, range, text, sizeof(text));
 		if (update->status && n_together > 1) {
@@ -123,39 +117,54 @@ static uint64_t apply_elements(struct vm *vm, struct vm_update *update, uint64_t
 			break;
 		}
 		update->n_applied += n_together;
-		n += n_together;
+		room -= n_together;
 	}
-	return n;
+	return update->n_applied - first;
 }
 
 /*
- * An update that earlier batches began: what they brought about may have been lost since, with a
- * batch that could not be undone, and is brought about again before the update is answered.
+ * An update that earlier batches began, in this life of the daemon or in a former one: what they
+ * brought about may have been lost since, with a batch that could not be undone, and is brought
+ * about again before the update is answered.
  */
 static void touch_again(struct vm *vm, const struct vm_update *update)
 {
-	for (uint32_t i = 0; i < update->n_in_force; i++) {
-		struct kvmattr_range range = element_range(update, i);
+	uint32_t n;
+
+	for (uint32_t i = 0; i < update->n_in_force; i += n) {
+		struct kvmattr_range range =
+			elements_run(elements_of(update), i, update->n_in_force - i, &n);
 
 		page_ranges_add(&vm->touched, range.gfn, range.n_pages);
 	}
 }
 
-/* Takes what waits into the layers, in order, as far as one batch goes. */
-void vm_batch_form(struct vm *vm)
+static void add_part(struct vm *vm, struct vm_update *update)
 {
-	struct vm_update *update = TAILQ_FIRST(&vm->waiting);
+	uint32_t first = update->n_applied, n;
 
-	page_ranges_clear(&vm->touched);
 	if (vm->unknown.n)
 		touch_again(vm, update);
+	n = apply_elements(vm, update);
+	allocate_room(vm->parts, vm->n_parts, vm->parts_capacity);
+	vm->parts[vm->n_parts++] = (struct vm_part){ .update = update, .first = first, .n = n };
+	vm->n_batch_elements += n;
+	vm->n_batch_bytes += MAX_PART_BYTES + n * wire_element_size(update->form);
+}
+
+void vm_batch_form(struct vm *vm)
+{
+	struct vm_update *update;
+
+	page_ranges_clear(&vm->touched);
+	vm->n_parts = 0;
 	vm->n_batch_elements = 0;
 	vm->n_batch_pages = 0;
+	vm->n_batch_bytes = 0;
 	while ((update = TAILQ_FIRST(&vm->waiting)) && vm->n_batch_elements < vm->batch_limit &&
 	       !is_batch_full(vm)) {
-		vm->n_batch_elements +=
-			apply_elements(vm, update, vm->batch_limit - vm->n_batch_elements);
-		if (!update->status && update->n_applied < n_elements(update))
+		add_part(vm, update);
+		if (!update->status && update->n_applied < vm_update_n_elements(update))
 			break;
 		TAILQ_REMOVE(&vm->waiting, update, queue);
 		vm->n_waiting--;
@@ -169,9 +178,11 @@ void vm_batch_form(struct vm *vm)
 static void count_elements(struct vm *vm, const struct vm_update *update, uint32_t first)
 {
 	uint64_t previous_end = UINT64_MAX, n_runs = 0;
+	uint32_t n;
 
-	for (uint32_t i = first; i < update->n_applied; i++) {
-		struct kvmattr_range range = element_range(update, i);
+	for (uint32_t i = first; i < update->n_applied; i += n) {
+		struct kvmattr_range range =
+			elements_run(elements_of(update), i, update->n_applied - i, &n);
 
 		n_runs += range.gfn != previous_end;
 		previous_end = range.gfn + range.n_pages;

@@ -36,9 +36,9 @@ enum vm_state vm_state(const struct vm *vm)
 const char *vm_state_name(const struct vm *vm)
 {
 	static const char *const names[] = {
-		[VM_IDLE] = "idle",       [VM_EXECUTING] = "executing",
-		[VM_UNDOING] = "undoing", [VM_REPAIRING] = "repairing",
-		[VM_STUCK] = "stuck",
+		[VM_WAITING] = "waiting",     [VM_IDLE] = "idle",
+		[VM_EXECUTING] = "executing", [VM_UNDOING] = "undoing",
+		[VM_REPAIRING] = "repairing", [VM_STUCK] = "stuck",
 	};
 
 	return names[vm->state];
@@ -182,4 +182,24 @@ uint64_t vm_unknown_pages(const struct vm *vm)
 			n += count_not_in_force(vm, vm->policy->views[v].vtl, vm->unknown.range[i],
 						&n_steps);
 	return n;
+}
+
+void vm_add_doubtful_pages(const struct vm *vm, struct page_ranges *pages)
+{
+	struct page_ranges suspect = { 0 };
+	struct plan plan = { 0 };
+
+	assert(vm->state != VM_EXECUTING);
+	page_ranges_add_all(&suspect, &vm->unknown);
+	if (vm->state == VM_UNDOING)
+		page_ranges_add_all(&suspect, vm->planned);
+	page_ranges_normalize(&suspect);
+	/* What would have to be told to KVM is what it may hold wrongly. */
+	for (plan_make(&plan, vm->policy, &suspect, KVMATTR_GFN_LIMIT); plan.n_calls;
+	     plan_continue(&plan, vm->policy, &suspect, KVMATTR_GFN_LIMIT))
+		for (size_t i = 0; i < plan.n_calls; i++)
+			page_ranges_add(pages, plan.calls[i].gfn, plan.calls[i].n_pages);
+	plan_destroy(&plan);
+	page_ranges_destroy(&suspect);
+	page_ranges_normalize(pages);
 }

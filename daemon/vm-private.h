@@ -19,8 +19,16 @@ struct vm {
 	struct vm_update_queue waiting; /* of the first, elements may be in the batch */
 	size_t n_waiting;
 	struct vm_update_queue batch; /* whose elements, the last that count, are in the layers */
+	struct vm_update_queue ended; /* to be answered, in this order, when they may be */
+	bool is_answering;
+
+	struct vm_part
+		*parts; /* of the batch, in the order of the updates; kept for the next one */
+	size_t n_parts;
+	size_t parts_capacity;
 	uint64_t n_batch_elements;
 	uint64_t n_batch_pages; /* of these elements, as they were asked for */
+	uint64_t n_batch_bytes; /* of its record, at most */
 	uint64_t batch_limit;   /* elements; small while looking for one that KVM refuses */
 	uint64_t batch_started_us;
 	struct policy_undo_log *undo; /* what the batch changed in the policy */
@@ -39,8 +47,9 @@ struct vm {
 	unsigned int n_retries; /* of the call that is next */
 	unsigned int n_refused; /* calls of an undo or a repair, gone on behind */
 	bool is_backing_off;    /* the timer is for a retry, not for the executor's deadline */
-	int refusal;            /* the errno that the batch under way was refused with */
+	int refusal;            /* the errno that KVM refused the batch under way with */
 	uint64_t refused_gfn;
+	int journal_error; /* the errno that the journal refused it with, or 0 */
 
 	struct page_ranges unknown; /* pages of which some may not be as they are to be */
 	bool is_degraded;
@@ -49,10 +58,15 @@ struct vm {
 	uint64_t repair_pages; /* of one call of the next repair */
 
 	uint64_t commit;
+	uint64_t recorded; /* the number to be durable before what is in force may be answered */
+	uint64_t durable;
 	struct vm_statistics statistics;
 };
 
-/* Takes what waits into the layers, in order, as far as one batch goes. */
+/* An update without elements has one. */
+uint32_t vm_update_n_elements(const struct vm_update *update);
+
+/* Takes what waits into the layers, in order, as far as one batch goes: at least one part. */
 void vm_batch_form(struct vm *vm);
 /* Takes it all back: its updates wait again, in their order, without the elements it held. */
 void vm_batch_take_back(struct vm *vm);

@@ -33,10 +33,24 @@ struct vm *vm_new(const char *name, struct policy *policy, const struct vm_limit
 	vm->context = context;
 	TAILQ_INIT(&vm->waiting);
 	TAILQ_INIT(&vm->batch);
+	TAILQ_INIT(&vm->ended);
 	vm->undo = policy_undo_log_new();
 	vm->batch_limit = limits->max_elements_per_batch;
+	vm->repair_ms = FIRST_REPAIR_MS;
+	vm->repair_pages = limits->max_pages_per_call;
+	vm->state = VM_WAITING;
 	return vm;
 }
+
+void vm_restore(struct vm *vm, uint64_t commit, const struct page_ranges *unknown)
+{
+	assert(vm->state == VM_WAITING);
+	vm->commit = commit;
+	page_ranges_add_all(&vm->unknown, unknown);
+	page_ranges_normalize(&vm->unknown);
+}
+
+/* ---- Answers ---------------------------------------------------------------------------------- */
 
 static void answer(struct vm *vm, struct vm_update *update, enum kvmattr_status status,
 		   const char *text)
@@ -50,15 +64,67 @@ static void answer(struct vm *vm, struct vm_update *update, enum kvmattr_status 
 	free(own_text);
 }
 
-/* Answers everything that waits; nothing of it is in the layers. */
-static void fail_waiting(struct vm *vm, enum kvmattr_status status, const char *text)
+/* Answers what has ended, in that order, as far as what it says is durable. */
+static void answer_ended(struct vm *vm)
 {
 	struct vm_update *update;
 
+	if (vm->is_answering)
+		return; /* from within an answer: its turn comes */
+	vm->is_answering = true;
+	while ((update = TAILQ_FIRST(&vm->ended)) && update->answer_behind <= vm->durable) {
+		TAILQ_REMOVE(&vm->ended, update, queue);
+		answer(vm, update, update->status, update->text ? update->text : "");
+	}
+	vm->is_answering = false;
+}
+
+static void end_update(struct vm *vm, struct vm_update *update, uint64_t answer_behind)
+{
+	update->commit = vm->commit;
+	update->answer_behind = answer_behind;
+	TAILQ_INSERT_TAIL(&vm->ended, update, queue);
+}
+
+/* Nothing of the update is in the layers but what is in force. */
+static void refuse(struct vm *vm, struct vm_update *update, enum kvmattr_status status,
+		   const char *text)
+{
+	vm->ops->refused(vm->context, update, status, text);
+	update->status = status;
+	update->text = allocate_string(text);
+	end_update(vm, update, update->n_in_force ? vm->recorded : 0);
+}
+
+/* So for the first n that wait. */
+static void refuse_waiting(struct vm *vm, size_t n, enum kvmattr_status status, const char *text)
+{
+	for (; n; n--) {
+		struct vm_update *update = TAILQ_FIRST(&vm->waiting);
+
+		TAILQ_REMOVE(&vm->waiting, update, queue);
+		vm->n_waiting--;
+		refuse(vm, update, status, text);
+	}
+	answer_ended(vm);
+	vm->ops->settled(vm->context);
+}
+
+static void answer_the_rest(struct vm *vm, const char *text)
+{
+	struct vm_update *update;
+
+	while ((update = TAILQ_FIRST(&vm->ended))) {
+		TAILQ_REMOVE(&vm->ended, update, queue);
+		if (update->answer_behind > vm->durable)
+			answer(vm, update, KVMATTR_NO_VM, text);
+		else
+			answer(vm, update, update->status, update->text ? update->text : "");
+	}
 	while ((update = TAILQ_FIRST(&vm->waiting))) {
 		TAILQ_REMOVE(&vm->waiting, update, queue);
 		vm->n_waiting--;
-		answer(vm, update, status, text);
+		answer(vm, update, KVMATTR_NO_VM, text);
 	}
 	vm->ops->settled(vm->context);
 }
@@ -69,14 +135,44 @@ void vm_free(struct vm *vm, const char *text)
 		return;
 	vm->ops->set_timer(vm->context, 0);
 	vm_batch_take_back(vm);
-	fail_waiting(vm, KVMATTR_NO_VM, text);
+	answer_the_rest(vm, text);
 	plan_destroy(&vm->plan);
 	page_ranges_destroy(&vm->touched);
 	page_ranges_destroy(&vm->unknown);
 	policy_undo_log_free(vm->undo);
 	policy_free(vm->policy);
+	free(vm->parts);
 	free(vm->name);
 	free(vm);
+}
+
+void vm_durable(struct vm *vm, uint64_t number)
+{
+	assert(number >= vm->durable);
+	vm->durable = number;
+	answer_ended(vm);
+	vm->ops->settled(vm->context);
+}
+
+/* ---- Batches ---------------------------------------------------------------------------------- */
+
+/*
+ * Writes down a batch, or NULL for the one under way, and whether it is in force.  Returns whether
+ * the journal took it.
+ */
+static bool record(struct vm *vm, const struct vm_batch *batch, bool is_in_force)
+{
+	const struct vm_in_force in_force = { .commit = vm->commit + 1,
+					      .is_all_known = !vm->unknown.n };
+	uint64_t number = 0;
+
+	vm->journal_error =
+		-vm->ops->record(vm->context, batch, is_in_force ? &in_force : NULL, &number);
+	if (vm->journal_error)
+		return false;
+	if (is_in_force)
+		vm->recorded = number;
+	return true;
 }
 
 /* Everything in the batch is in force: it stands, and whoever asked is told. */
@@ -86,25 +182,37 @@ static void commit_batch(struct vm *vm)
 	uint64_t took_us = vm->ops->now_us(vm->context) - vm->batch_started_us;
 
 	policy_undo_log_clear(vm->undo);
-	if (vm->n_batch_elements) {
-		vm->commit++;
-		vm->statistics.batches++;
-		vm->statistics.batch_us_total += took_us;
-		if (took_us > vm->statistics.batch_us_max)
-			vm->statistics.batch_us_max = took_us;
-	}
+	vm->commit++;
+	vm->statistics.batches++;
+	vm->statistics.batch_us_total += took_us;
+	if (took_us > vm->statistics.batch_us_max)
+		vm->statistics.batch_us_max = took_us;
 	if (update)
 		vm_batch_stand(vm, update);
 	while ((update = TAILQ_FIRST(&vm->batch))) {
 		TAILQ_REMOVE(&vm->batch, update, queue);
 		vm_batch_stand(vm, update);
-		answer(vm, update, update->status, update->text ? update->text : "");
+		end_update(vm, update, vm->recorded);
+		answer_ended(vm);
 	}
 	/* After a refusal, back to long batches step by step. */
 	vm->batch_limit *= 2;
 	if (vm->batch_limit > vm->limits.max_elements_per_batch)
 		vm->batch_limit = vm->limits.max_elements_per_batch;
 	vm->ops->settled(vm->context);
+}
+
+/* The batch is taken back, and the journal was the reason: nothing of it is tried again. */
+static void fail_batch(struct vm *vm)
+{
+	const char *error = strerrordesc_np(vm->journal_error);
+	bool is_full = vm->journal_error == ENOSPC || vm->journal_error == EDQUOT;
+	char text[WIRE_TEXT_SIZE];
+
+	snprintf(text, sizeof(text),
+		 "the journal cannot be written: %s; nothing was changed; %s and try again",
+		 error ? error : "unknown error", is_full ? "make room" : "see to its disk");
+	refuse_waiting(vm, vm->n_parts, KVMATTR_JOURNAL_FAILED, text);
 }
 
 static void execute(struct vm *vm)
@@ -114,22 +222,49 @@ static void execute(struct vm *vm)
 	vm->ops->execute(vm->context, &vm->plan, vm->n_calls_done);
 }
 
-/* Carries out a plan for these pages in that state; returns false if there is nothing to do. */
-static bool carry_out(struct vm *vm, struct page_ranges *pages, enum vm_state state)
+/* Makes the plan for these pages; returns whether there is anything to do. */
+static bool make_plan(struct vm *vm, struct page_ranges *pages, uint64_t pages_per_call)
 {
 	page_ranges_normalize(pages);
-	vm->pages_per_call =
-		state == VM_REPAIRING ? vm->repair_pages : vm->limits.max_pages_per_call;
-	plan_make(&vm->plan, vm->policy, pages, vm->pages_per_call);
+	plan_make(&vm->plan, vm->policy, pages, pages_per_call);
+	vm->pages_per_call = pages_per_call;
 	vm->planned = pages;
 	vm->n_calls_done = 0;
 	vm->n_retries = 0;
 	vm->n_refused = 0;
-	if (!vm->plan.n_calls)
-		return false;
-	vm->state = state;
-	execute(vm);
-	return true;
+	return vm->plan.n_calls;
+}
+
+/*
+ * The batch that was formed: planned, written down, and carried out.  Returns false if that is all,
+ * because no call is needed, or because the journal does not take it.
+ */
+static bool begin_batch(struct vm *vm)
+{
+	const struct vm_batch batch = {
+		.commit = vm->commit + 1,
+		.parts = vm->parts,
+		.n_parts = vm->n_parts,
+	};
+	bool has_calls = make_plan(vm, &vm->touched, vm->limits.max_pages_per_call);
+
+	if (!record(vm, &batch, !has_calls)) {
+		vm_batch_take_back(vm);
+		/* KVM was told nothing; but of RAM that was added it is not known what it holds. */
+		has_calls = make_plan(vm, &vm->touched, vm->limits.max_pages_per_call);
+		if (has_calls) {
+			vm->state = VM_UNDOING;
+			execute(vm);
+		} else {
+			fail_batch(vm);
+		}
+		return has_calls;
+	}
+	if (has_calls)
+		execute(vm);
+	else
+		commit_batch(vm);
+	return has_calls;
 }
 
 static void set_degraded(struct vm *vm, bool is_degraded)
@@ -154,7 +289,7 @@ static void begin_turn(struct vm *vm, uint64_t now_us)
 	vm->turn_used_us = 0;
 }
 
-/* After a batch that needed no call.  Whether it was the turn's last: the others first, then. */
+/* After a batch that made no call.  Whether it was the turn's last: the others first, then. */
 static bool end_turn(struct vm *vm)
 {
 	vm->turn_used_us += vm->ops->now_us(vm->context) - vm->batch_started_us;
@@ -174,8 +309,11 @@ static void start_next(struct vm *vm)
 	for (;;) {
 		if (vm->unknown.n && !vm->has_tried_repair) {
 			page_ranges_clear(&vm->touched);
-			if (carry_out(vm, &vm->unknown, VM_REPAIRING))
+			if (make_plan(vm, &vm->unknown, vm->repair_pages)) {
+				vm->state = VM_REPAIRING;
+				execute(vm);
 				return;
+			}
 			page_ranges_clear(&vm->unknown);
 		}
 		if (!vm->unknown.n) {
@@ -188,9 +326,8 @@ static void start_next(struct vm *vm)
 		vm->has_tried_repair = false;
 		vm->batch_started_us = vm->ops->now_us(vm->context);
 		vm_batch_form(vm);
-		if (carry_out(vm, &vm->touched, VM_EXECUTING))
+		if (begin_batch(vm))
 			return;
-		commit_batch(vm);
 		if (end_turn(vm)) {
 			vm->state = VM_IDLE;
 			return;
@@ -205,15 +342,22 @@ static void start_next(struct vm *vm)
 	}
 }
 
+void vm_start(struct vm *vm)
+{
+	assert(vm->state == VM_WAITING);
+	start_next(vm);
+}
+
 void vm_submit(struct vm *vm, struct vm_update *update)
 {
-	update->n_in_force = 0;
-	update->n_applied = 0;
+	assert(!update->n_in_force || update->n_in_force < vm_update_n_elements(update));
+	update->n_applied = update->n_in_force;
 	update->status = KVMATTR_OK;
 	update->text = NULL;
 	if (vm->state == VM_STUCK) {
-		answer(vm, update, KVMATTR_EXECUTOR_STUCK,
+		refuse(vm, update, KVMATTR_EXECUTOR_STUCK,
 		       kvmattr_status_text(KVMATTR_EXECUTOR_STUCK));
+		answer_ended(vm);
 		vm->ops->settled(vm->context);
 		return;
 	}
@@ -222,6 +366,8 @@ void vm_submit(struct vm *vm, struct vm_update *update)
 	if (vm->state == VM_IDLE && !vm->is_giving_way)
 		start_next(vm);
 }
+
+/* ---- What becomes of a plan -------------------------------------------------------------------- */
 
 static enum kvmattr_status status_of_refusal(int error)
 {
@@ -233,23 +379,21 @@ static enum kvmattr_status status_of_refusal(int error)
 /* The element that KVM refused is alone at last: its update ends there. */
 static void fail_first(struct vm *vm)
 {
-	struct vm_update *update = TAILQ_FIRST(&vm->waiting);
 	enum kvmattr_status status = status_of_refusal(vm->refusal);
 	const char *error = strerrorname_np(vm->refusal);
 	char text[WIRE_TEXT_SIZE];
 
 	snprintf(text, sizeof(text), "KVM refused it at GFN 0x%" PRIx64 " with %s: %s",
 		 vm->refused_gfn, error ? error : "an unknown error", kvmattr_status_text(status));
-	TAILQ_REMOVE(&vm->waiting, update, queue);
-	vm->n_waiting--;
-	answer(vm, update, status, text);
-	vm->ops->settled(vm->context);
+	refuse_waiting(vm, 1, status, text);
 }
 
 /* The batch is taken back.  Half as much at a time finds the element that KVM refuses. */
 static void end_undo(struct vm *vm)
 {
-	if (vm->batch_limit == 1)
+	if (vm->journal_error)
+		fail_batch(vm);
+	else if (vm->batch_limit == 1)
 		fail_first(vm);
 	else
 		vm->batch_limit = vm->n_batch_elements > 1 ? vm->n_batch_elements / 2 : 1;
@@ -268,10 +412,25 @@ static void note_refused(struct vm *vm)
 	set_degraded(vm, true);
 }
 
+static void undo_batch(struct vm *vm)
+{
+	vm_batch_take_back(vm);
+	if (make_plan(vm, &vm->touched, vm->limits.max_pages_per_call)) {
+		vm->state = VM_UNDOING;
+		execute(vm);
+	} else {
+		end_undo(vm);
+	}
+}
+
 static void end_plan(struct vm *vm)
 {
 	switch (vm->state) {
 	case VM_EXECUTING:
+		if (!record(vm, NULL, true)) {
+			undo_batch(vm);
+			return;
+		}
 		commit_batch(vm);
 		start_next(vm);
 		return;
@@ -324,9 +483,7 @@ static void end_refused_plan(struct vm *vm, int error)
 	if (vm->state == VM_EXECUTING) {
 		vm->refusal = error;
 		vm->refused_gfn = vm->plan.calls[vm->n_calls_done].gfn;
-		vm_batch_take_back(vm);
-		if (!carry_out(vm, &vm->touched, VM_UNDOING))
-			end_undo(vm);
+		undo_batch(vm);
 		return;
 	}
 	/* Not even what was there before can be set: those pages stay unknown, the others do not. */
@@ -353,7 +510,7 @@ void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial)
 		start_next(vm);
 		return;
 	}
-	assert(vm->state != VM_IDLE && !vm->is_backing_off);
+	assert(vm->state != VM_IDLE && vm->state != VM_WAITING && !vm->is_backing_off);
 	/* A repair walks through unknown: what it leaves behind is gathered beside it. */
 	plan_applied(&vm->plan, vm->policy, vm->n_calls_done, n_done, error, n_partial,
 		     vm->state == VM_REPAIRING ? &vm->touched : &vm->unknown);
@@ -389,14 +546,14 @@ static void get_stuck(struct vm *vm)
 		 "the executor has not answered for %u ms; updates are refused until it does",
 		 vm->limits.executor_deadline_ms);
 	vm->ops->report(vm->context, true, text);
-	fail_waiting(vm, KVMATTR_EXECUTOR_STUCK, text);
+	refuse_waiting(vm, vm->n_waiting, KVMATTR_EXECUTOR_STUCK, text);
 }
 
 void vm_timer(struct vm *vm)
 {
 	if (vm->state == VM_IDLE)
 		start_next(vm);
-	else if (vm->state == VM_STUCK)
+	else if (vm->state == VM_STUCK || vm->state == VM_WAITING)
 		return;
 	else if (vm->is_backing_off)
 		execute(vm);

@@ -6,9 +6,11 @@
  * carry out and answers.  It reaches the world only through struct vm_ops, so that a test can
  * run it whole, with faults from a seed.
  *
- *	idle ──update──► executing ──all done──► idle, or the next batch
- *	                    │
- *	                    ├─ refused ─► undoing ──► the same updates, half as many at a time
+ *	waiting ──start──► idle ──update──► executing ──all done──► idle, or the next batch
+ *	                    │                  │
+ *	                    │                  ├─ KVM refuses a call ─► undoing ──► the same updates,
+ *	                    │                  │                              half as many at a time
+ *	                    │                  └─ the journal does not take its end ─► undoing ──► idle
  *	                    └─ no answer in time ─► stuck ──answer──► repairing ──► idle
  *
  * One batch is under way at a time; what arrives meanwhile is the next.  When KVM refuses a call,
@@ -16,7 +18,12 @@
  * that cannot be done ends up alone and fails alone, everything else is done.  Pages of which it
  * is not known what KVM holds are in every plan until it is known; the VM is degraded until then.
  *
- * Knows no socket, no libevent, no JSON.  One thread.
+ * A batch is written into the journal before its first call, and that it is in force before anyone
+ * is answered.  One of which the journal does not take the one or the other is taken back, and its
+ * updates are refused; the next batch tries again, so the VM goes on by itself when the journal does.
+ * Where answers have to wait for the disk, the next batches do not.
+ *
+ * Knows no socket, no libevent, no JSON, no file.  One thread.
  */
 #ifndef KVMATTRD_VM_H
 #define KVMATTRD_VM_H
@@ -32,16 +39,54 @@
 struct vm;
 struct vm_update;
 
+/* Elements of one update that a batch takes into the layers. */
+struct vm_part {
+	const struct vm_update
+		*update; /* its status and text: of the element refused behind them */
+	uint32_t first;  /* place of the first in the update */
+	uint32_t n;      /* an update without elements has one */
+};
+
+/* A batch as it is written into the journal. */
+struct vm_batch {
+	uint64_t commit; /* that it has if it comes into force */
+	const struct vm_part *parts;
+	size_t n_parts;
+};
+
+/* That it came into force. */
+struct vm_in_force {
+	uint64_t commit;
+	bool is_all_known; /* KVM is known to hold what it is to hold, on every page */
+};
+
 /* What a VM needs of the world.  context is the VM's. */
 struct vm_ops {
+	/*
+	 * Writes into the journal, in one go: all that was noted by refused() before; a batch that is
+	 * about to be carried out, or NULL; that the last one, or with a batch that one, which needed no
+	 * call, came into force, or NULL.  Returns 0, or a negative errno: then nothing of it is
+	 * written, and the batch is taken back.  *ret_durable: the number, which never falls, that
+	 * vm_durable() will be told when whoever waits for it may be answered; 0: at once.
+	 */
+	int (*record)(void *context, const struct vm_batch *batch,
+		      const struct vm_in_force *in_force, uint64_t *ret_durable);
+	/*
+	 * An update ends with this status outside of a batch that came into force: noted, and written
+	 * with the next record().  Called before its answer().  Noted are the last of each session, as
+	 * many as may be unanswered, and no more: while the journal cannot be written, everything ends
+	 * so.
+	 */
+	void (*refused)(void *context, const struct vm_update *update, enum kvmattr_status status,
+			const char *text);
 	/*
 	 * Carry out some of plan's calls from first on, at least one: answered, later and never from
 	 * within, by vm_calls_done().  The plan stays as it is until execute has returned.
 	 */
 	void (*execute)(void *context, const struct plan *plan, size_t first);
 	/*
-	 * The update is settled: in force whole (KVMATTR_OK), or its first n_in_force elements.
-	 * It is the callee's to free.
+	 * The update is settled: in force whole (KVMATTR_OK), or its first n_in_force elements.  In the
+	 * order of submission.  It is the callee's to free.
 	 */
 	void (*answer)(void *context, struct vm_update *update, enum kvmattr_status status,
 		       const char *text);
@@ -73,14 +118,20 @@ struct vm_update {
 	const uint8_t *elements; /* as received; valid as long as the update */
 	uint64_t seqno;
 	uint64_t received_us;
-	uint32_t n_in_force; /* the VM's: elements that stand */
-	uint32_t n_applied;  /* the VM's: elements in the layers, of the batch under way too */
-	enum kvmattr_status status; /* the VM's: why an element was refused */
-	char *text;                 /* the VM's */
+	/* Elements that stand.  The maker's until the update is submitted: 0, or what of it came into
+	 * force in a former life of the daemon, which is not all (asserted).  Then the VM's. */
+	uint32_t n_in_force;
+	/* The VM's. */
+	uint32_t n_applied;         /* elements in the layers, of the batch under way too */
+	enum kvmattr_status status; /* why an element was refused */
+	char *text;
+	uint64_t commit;        /* of the VM when the update ended */
+	uint64_t answer_behind; /* the number that has to be durable before it is answered */
 };
 TAILQ_HEAD(vm_update_queue, vm_update);
 
 enum vm_state {
+	VM_WAITING, /* for an executor */
 	VM_IDLE,
 	VM_EXECUTING,
 	VM_UNDOING,
@@ -105,10 +156,23 @@ struct vm_statistics {
 	uint64_t batch_us_max;
 };
 
-/* policy is the VM's from then on.  name is copied. */
+/*
+ * In VM_WAITING: updates are taken, none is carried out before vm_start().  policy is the VM's from
+ * then on.  name is copied.
+ */
 struct vm *vm_new(const char *name, struct policy *policy, const struct vm_limits *limits,
 		  const struct vm_ops *ops, void *context);
-/* Answers what is queued with KVMATTR_NO_VM and text, and frees the VM. */
+/*
+ * Goes on where a former life of the daemon ended, before vm_start(): this was its last commit, and
+ * of these pages it is not known what KVM holds (copied).
+ */
+void vm_restore(struct vm *vm, uint64_t commit, const struct page_ranges *unknown);
+/* There is an executor from now on. */
+void vm_start(struct vm *vm);
+/*
+ * Answers what is queued, and what is in force but not durable, with KVMATTR_NO_VM and text, and
+ * frees the VM.  None of that is recorded.
+ */
 void vm_free(struct vm *vm, const char *text);
 
 /* Takes an update into the order and, if nothing is under way, starts it.  The update is the
@@ -120,6 +184,8 @@ void vm_submit(struct vm *vm, struct vm_update *update);
  */
 void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial);
 void vm_timer(struct vm *vm);
+/* All that was recorded up to this number is on the disk: what waited for it is answered. */
+void vm_durable(struct vm *vm, uint64_t number);
 
 /* Looking in. */
 const char *vm_name(const struct vm *vm);
@@ -135,6 +201,11 @@ bool vm_is_degraded(const struct vm *vm);
  * out would take long, more: as many as there can be.
  */
 uint64_t vm_unknown_pages(const struct vm *vm);
+/*
+ * Adds the pages of which KVM may hold something else than the policy says, for a checkpoint, and
+ * normalizes.  Not in VM_EXECUTING (asserted): the policy is not that of vm_commit() then.
+ */
+void vm_add_doubtful_pages(const struct vm *vm, struct page_ranges *pages);
 size_t vm_queue_length(const struct vm *vm);
 
 /*

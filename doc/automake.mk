@@ -2,6 +2,7 @@
 # Manual pages, from scdoc's sources.  They are built and not distributed: a tarball has the
 # sources, and whoever builds it without scdoc does without the pages.
 manual_pages = \
+	doc/kvmattr-journal.5 \
 	doc/kvmattr-protocol.7 \
 	doc/kvmattr-simvm.1 \
 	doc/kvmattrctl.1 \
@@ -20,9 +21,7 @@ SUFFIXES = .scd
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(SCDOC) <$< >$@.new && \
 		$(SED) -e '/^\.TH/a\' -e '.nh' $@.new >$@ && rm -f $@.new
 
-# kvmattr-journal(5) is not installed while no daemon writes journals.
 EXTRA_DIST += \
 	$(manual_pages:=.scd) \
-	doc/kvmattr-journal.5.scd \
 	doc/design-notes.md \
 	doc/kvm-abi.md

@@ -96,7 +96,9 @@ enum kvmattr_update_kind {
 	X(EXECUTOR_STUCK, 12, "the executor does not answer; nothing can be enforced") \
 	X(LIMIT_EXCEEDED, 13, "a limit of the daemon is reached")                      \
 	X(PROTOCOL_ERROR, 14, "the message breaks the protocol")                       \
-	X(VERSION_MISMATCH, 15, "no common protocol version")
+	X(VERSION_MISMATCH, 15, "no common protocol version")                          \
+	X(JOURNAL_FAILED, 16, "the journal cannot be written; nothing was changed")    \
+	X(NO_SESSION, 17, "there is no such session to resume")
 
 enum kvmattr_status {
 #define X(name, value, text) KVMATTR_##name = value,

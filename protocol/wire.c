@@ -97,7 +97,12 @@ const char *wire_get_welcome(const void *data, size_t size, struct wire_welcome 
 		return "max_updates_in_flight";
 	if (!is_name(ret->vm, sizeof(ret->vm)))
 		return "vm";
-	return is_name(ret->daemon, sizeof(ret->daemon)) ? NULL : "daemon";
+	if (!is_name(ret->daemon, sizeof(ret->daemon)))
+		return "daemon";
+	return is_text(ret->agent_socket, sizeof(ret->agent_socket)) &&
+			       (!*ret->agent_socket || *ret->agent_socket == '/')
+		       ? NULL
+		       : "agent_socket";
 }
 
 const char *wire_get_notice(const void *data, size_t size, struct wire_notice *ret)
@@ -127,18 +132,24 @@ const char *wire_get_register(const void *data, size_t size, struct wire_registe
 		       : "header.size";
 }
 
+/* A view as its owner names it. */
+static const char *check_view(const struct wire_view *view)
+{
+	if (view->vtl >= KVMATTR_N_VTLS)
+		return "view.vtl";
+	if (view->abi >= KVMATTR_N_ABIS)
+		return "view.abi";
+	if (view->reserved || view->reserved2)
+		return "view.reserved";
+	return view->supported ? "view.supported" : NULL;
+}
+
 const char *wire_at_register_view(const void *data, const struct wire_register *m, uint32_t i,
 				  struct wire_view *ret)
 {
 	assert(i < m->n_views);
 	get_part(data, sizeof(*m), i, ret, sizeof(*ret));
-	if (ret->vtl >= KVMATTR_N_VTLS)
-		return "view.vtl";
-	if (ret->abi >= KVMATTR_N_ABIS)
-		return "view.abi";
-	if (ret->reserved || ret->reserved2)
-		return "view.reserved";
-	return ret->supported ? "view.supported" : NULL;
+	return check_view(ret);
 }
 
 const char *wire_at_register_ram(const void *data, const struct wire_register *m, uint32_t i,
@@ -163,14 +174,20 @@ const char *wire_get_registered(const void *data, size_t size, struct wire_regis
 										 : "header.size";
 }
 
+/* A view as the daemon found it. */
+static const char *check_probed_view(const struct wire_view *view)
+{
+	if (view->vtl >= KVMATTR_N_VTLS)
+		return "view.vtl";
+	if (view->abi == KVMATTR_ABI_PROBE || view->abi >= KVMATTR_N_ABIS)
+		return "view.abi";
+	return view->reserved || view->reserved2 ? "view.reserved" : NULL;
+}
+
 const char *wire_at_registered_view(const void *data, uint32_t i, struct wire_view *ret)
 {
 	get_part(data, sizeof(struct wire_registered), i, ret, sizeof(*ret));
-	if (ret->vtl >= KVMATTR_N_VTLS)
-		return "view.vtl";
-	if (ret->abi == KVMATTR_ABI_PROBE || ret->abi >= KVMATTR_N_ABIS)
-		return "view.abi";
-	return ret->reserved || ret->reserved2 ? "view.reserved" : NULL;
+	return check_probed_view(ret);
 }
 
 size_t wire_element_size(unsigned int form)
@@ -289,6 +306,48 @@ const char *wire_get_explained(const void *data, size_t size, struct wire_explai
 const char *wire_get_open_agent(const void *data, size_t size, struct wire_open_agent *ret)
 {
 	return get_all(data, size, ret, sizeof(*ret)) ? NULL : "header.size";
+}
+
+const char *wire_get_restarted(const void *data, size_t size, struct wire_restarted *ret)
+{
+	if (!get_all(data, size, ret, sizeof(*ret)))
+		return "header.size";
+	return ret->header.id ? NULL : "header.id";
+}
+
+const char *wire_get_resume(const void *data, size_t size, struct wire_resume *ret)
+{
+	if (!get(data, size, ret, sizeof(*ret)))
+		return "header.size";
+	if (ret->n_views > KVMATTR_N_VTLS ||
+	    !holds(size, sizeof(*ret), ret->n_views, sizeof(struct wire_view)))
+		return "n_views";
+	return ret->reserved ? "reserved" : NULL;
+}
+
+const char *wire_at_resume_view(const void *data, uint32_t i, struct wire_view *ret)
+{
+	get_part(data, sizeof(struct wire_resume), i, ret, sizeof(*ret));
+	return check_view(ret);
+}
+
+const char *wire_get_resumed(const void *data, size_t size, struct wire_resumed *ret)
+{
+	if (!get(data, size, ret, sizeof(*ret)))
+		return "header.size";
+	if (ret->executor > WIRE_EXECUTOR_DAEMON)
+		return "executor";
+	/* An owner has both, an agent neither. */
+	if (ret->n_views > KVMATTR_N_VTLS || !ret->n_views != !ret->executor)
+		return "n_views";
+	return holds(size, sizeof(*ret), ret->n_views, sizeof(struct wire_view)) ? NULL
+										 : "header.size";
+}
+
+const char *wire_at_resumed_view(const void *data, uint32_t i, struct wire_view *ret)
+{
+	get_part(data, sizeof(struct wire_resumed), i, ret, sizeof(*ret));
+	return check_probed_view(ret);
 }
 
 const char *wire_get_probe(const void *data, size_t size, struct wire_probe *ret)

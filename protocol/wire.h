@@ -45,6 +45,9 @@ enum wire_type {
 	WIRE_EXPLAINED = 12,
 	WIRE_OPEN_AGENT = 13,   /* owner: a socket bound to (VM, VTL, rights) */
 	WIRE_AGENT_OPENED = 14, /* fd: that socket */
+	WIRE_RESTARTED = 15,    /* daemon, unasked: it is another process now; RESUME is next */
+	WIRE_RESUME = 16,       /* peer: goes on with a session of a daemon that died */
+	WIRE_RESUMED = 17,
 	/* executor's socket */
 	WIRE_PROBE = 32, /* daemon: what does KVM say on each target? */
 	WIRE_PROBED = 33,
@@ -75,6 +78,9 @@ enum wire_role { WIRE_ROLE_NONE = 0, WIRE_ROLE_OWNER = 1, WIRE_ROLE_AGENT = 2 };
 #define WIRE_RIGHT_VISIBILITY 0x1u
 #define WIRE_RIGHTS           WIRE_RIGHT_VISIBILITY
 
+#define WIRE_TOKEN_SIZE 16
+#define WIRE_PATH_SIZE  108 /* what sun_path holds */
+
 struct wire_welcome {
 	struct wire_header header;
 	uint16_t version;
@@ -86,8 +92,12 @@ struct wire_welcome {
 	uint64_t session;
 	char vm[KVMATTR_NAME_SIZE]; /* of an agent */
 	char daemon[32];            /* its version, for people */
+	/* For RESUME, once the session has a VM: with which secret, where, and for how long. */
+	uint8_t token[WIRE_TOKEN_SIZE];
+	char agent_socket[WIRE_PATH_SIZE]; /* absolute; "": only the connected socket comes back */
+	uint32_t resume_within_ms;         /* of an owner: then its VM is released */
 };
-_Static_assert(sizeof(struct wire_welcome) == 136, "layout");
+_Static_assert(sizeof(struct wire_welcome) == 264, "layout");
 
 /* WIRE_ERROR and WIRE_BYE.  The text is NUL-terminated, for people; the message ends after it. */
 struct wire_notice {
@@ -135,6 +145,41 @@ struct wire_registered {
 	uint32_t n_views;
 };
 _Static_assert(sizeof(struct wire_registered) == 24, "layout");
+
+/* The daemon is another process now.  What was sent and not answered has to be sent again, after RESUME. */
+struct wire_restarted {
+	struct wire_header header; /* id: one of its own for each process; not 0 */
+};
+_Static_assert(sizeof(struct wire_restarted) == 16, "layout");
+
+/*
+ * On a new connection, after its WELCOME, or after RESTARTED on the old one.  Followed by n_views
+ * struct wire_view, as in REGISTER; fds: executor socket, then the views.  Both from an owner on a
+ * new connection; else n_views is 0 and there are no fds.
+ */
+struct wire_resume {
+	struct wire_header header;
+	uint64_t session;
+	uint8_t token[WIRE_TOKEN_SIZE];
+	uint64_t answered;  /* the last seqno of which the peer has the answer; 0: none */
+	uint64_t restarted; /* header.id of the RESTARTED that it follows; 0: a new connection */
+	uint32_t n_views;
+	uint32_t reserved;
+};
+_Static_assert(sizeof(struct wire_resume) == 64, "layout");
+
+/*
+ * The connection is the session's from here on.  ANSWERs follow for the seqnos behind answered, up
+ * to settled; what the peer sent behind that is not known any more: the next UPDATE has settled + 1.
+ * Of an owner, followed by n_views struct wire_view, as in REGISTERED.
+ */
+struct wire_resumed {
+	struct wire_header header;
+	uint64_t settled;
+	uint32_t executor; /* of an owner: enum wire_executor; of an agent 0 */
+	uint32_t n_views;  /* of an agent 0 */
+};
+_Static_assert(sizeof(struct wire_resumed) == 32, "layout");
 
 enum wire_form { WIRE_FORM_NONE = 0, WIRE_FORM_PAGES = 1, WIRE_FORM_RANGES = 2 };
 
@@ -331,6 +376,11 @@ const char *wire_at_run(const void *data, uint32_t i, struct wire_run *ret);
 const char *wire_get_explain(const void *data, size_t size, struct wire_explain *ret);
 const char *wire_get_explained(const void *data, size_t size, struct wire_explained *ret);
 const char *wire_get_open_agent(const void *data, size_t size, struct wire_open_agent *ret);
+const char *wire_get_restarted(const void *data, size_t size, struct wire_restarted *ret);
+const char *wire_get_resume(const void *data, size_t size, struct wire_resume *ret);
+const char *wire_at_resume_view(const void *data, uint32_t i, struct wire_view *ret);
+const char *wire_get_resumed(const void *data, size_t size, struct wire_resumed *ret);
+const char *wire_at_resumed_view(const void *data, uint32_t i, struct wire_view *ret);
 const char *wire_get_probe(const void *data, size_t size, struct wire_probe *ret);
 const char *wire_get_probed(const void *data, size_t size, struct wire_probed *ret);
 const char *wire_at_probe_result(const void *data, uint32_t i, struct wire_probe_result *ret);

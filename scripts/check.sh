@@ -99,6 +99,8 @@ step_clang() { whole clang build clang; }
 step_format() { whole format make -s -C "$work/gcc" format-check; }
 step_tests() { tests tests "$work/gcc" make -C "$work/gcc" -j"$jobs" check; }
 step_kernel() { tap kernel make -s -C "$work/gcc" check-kernel; }
+step_crash() { tap crash make -s -C "$work/gcc" check-crash; }
+step_systemd() { tap systemd make -s -C "$work/gcc" check-systemd; }
 step_native() { tap native make -s -C "$work/gcc" check-native; }
 step_sanitizers() {
 	tests sanitizers "$work/gcc/sanitizers" make -C "$work/gcc" -j"$jobs" check-sanitizers
@@ -107,7 +109,7 @@ step_valgrind() { tests valgrind "$work/gcc" make -C "$work/gcc" -j"$jobs" check
 step_distcheck() { whole distcheck make -s -C "$work/gcc" -j"$jobs" distcheck; }
 step_demo() { whole demo demo; }
 
-all='gcc clang format tests kernel native sanitizers valgrind distcheck demo'
+all='gcc clang format tests crash kernel systemd native sanitizers valgrind distcheck demo'
 for step in "$@"; do
 	[[ " $all " == *" $step "* ]] || { echo "$0: no step '$step': $all" >&2; exit 2; }
 done

@@ -10,7 +10,7 @@ set -euo pipefail
 
 build='autoconf automake libtool make gcc libc6-dev pkg-config check
 	libevent-dev libjson-c-dev libsystemd-dev libsmartcols-dev libinih-dev libisal-dev scdoc'
-test='clang clang-format valgrind qemu-system-x86 busybox-static cpio socat procps git'
+test='clang clang-format valgrind qemu-system-x86 busybox-static cpio systemd socat procps git zsh'
 
 wanted=()
 for set in "$@"; do

@@ -19,6 +19,8 @@ include tests/unit/automake.mk
 include tests/integration/automake.mk
 include tests/kernel/automake.mk
 include tests/bench/automake.mk
+include tests/crash/automake.mk
+include tests/systemd/automake.mk
 
 if HAVE_CHECK
 check_PROGRAMS += $(unit_tests) $(integration_tests)

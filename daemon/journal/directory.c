@@ -9,15 +9,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SEGMENT_SUFFIX ".journal"
-#define NEW_SUFFIX     ".new"
-#define N_DIGITS       16
+#define SEGMENT_SUFFIX    ".journal"
+#define CHECKPOINT_SUFFIX ".checkpoint"
+#define NEW_SUFFIX        ".new"
+#define N_DIGITS          16
 
 _Static_assert(N_DIGITS + sizeof(SEGMENT_SUFFIX) - 1 == JOURNAL_SEGMENT_NAME_LEN, "name");
 
@@ -148,6 +150,7 @@ static int visit_names(int directory_fd,
 }
 
 struct numbers {
+	const char *suffix;
 	uint64_t *number;
 	size_t n;
 	size_t capacity;
@@ -160,14 +163,14 @@ static int add_number(int directory_fd, const char *name, void *data,
 	uint64_t number;
 
 	(void)directory_fd;
-	if (!ends_in(name, SEGMENT_SUFFIX))
+	if (!ends_in(name, numbers->suffix))
 		return 0;
-	number = number_in(name, SEGMENT_SUFFIX);
+	number = number_in(name, numbers->suffix);
 	if (!number)
 		return journal_error_set(
 			ret_error, EBADMSG, name, 0,
-			"it is named like a segment, but not as one is named; give "
-			"it its own name back, or take it out of the directory");
+			"it is named like a part of the journal, but not as one is named; give it "
+			"its own name back, or take it out of the directory");
 	allocate_room(numbers->number, numbers->n, numbers->capacity);
 	numbers->number[numbers->n++] = number;
 	return 0;
@@ -180,10 +183,10 @@ static int compare_numbers(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int journal_directory_list(int directory_fd, uint64_t **ret_numbers, size_t *ret_n,
-			   struct journal_error *ret_error)
+int journal_directory_list_numbers(int directory_fd, const char *suffix, uint64_t **ret_numbers,
+				   size_t *ret_n, struct journal_error *ret_error)
 {
-	struct numbers numbers = { 0 };
+	struct numbers numbers = { .suffix = suffix };
 	int r = visit_names(directory_fd, add_number, &numbers, ret_error);
 
 	if (r < 0) {
@@ -195,6 +198,13 @@ int journal_directory_list(int directory_fd, uint64_t **ret_numbers, size_t *ret
 	*ret_numbers = numbers.number;
 	*ret_n = numbers.n;
 	return 0;
+}
+
+int journal_directory_list(int directory_fd, uint64_t **ret_numbers, size_t *ret_n,
+			   struct journal_error *ret_error)
+{
+	return journal_directory_list_numbers(directory_fd, SEGMENT_SUFFIX, ret_numbers, ret_n,
+					      ret_error);
 }
 
 static int remove_if_unfinished(int directory_fd, const char *name, void *data,
@@ -215,8 +225,75 @@ int journal_directory_remove_unfinished(int directory_fd, struct journal_error *
 	return visit_names(directory_fd, remove_if_unfinished, NULL, ret_error);
 }
 
-static int check_segment(const struct stat *status, const char *name,
-			 struct journal_error *ret_error)
+/* ---- Removing all of it --------------------------------------------------------------------- */
+
+static bool is_own(const char *name)
+{
+	return number_in(name, SEGMENT_SUFFIX) || number_in(name, SEGMENT_SUFFIX NEW_SUFFIX) ||
+	       number_in(name, CHECKPOINT_SUFFIX) || number_in(name, CHECKPOINT_SUFFIX NEW_SUFFIX);
+}
+
+static int refuse_foreign(int directory_fd, const char *name, void *data,
+			  struct journal_error *ret_error)
+{
+	(void)directory_fd;
+	(void)data;
+	if (is_own(name) || !strcmp(name, ".") || !strcmp(name, ".."))
+		return 0;
+	return journal_error_set(
+		ret_error, ENOTEMPTY, name, 0,
+		"it is no journal's: take it out of the directory, or remove both");
+}
+
+static int remove_own(int directory_fd, const char *name, void *data,
+		      struct journal_error *ret_error)
+{
+	(void)data;
+	if (!is_own(name) || journal_io.unlinkat(directory_fd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	return journal_error_set(ret_error, errno, name, 0, "cannot remove it: %s",
+				 strerror(errno));
+}
+
+static int set_aside(int parent_fd, const char *name, const char *removed_name,
+		     struct journal_error *ret_error)
+{
+	if (strcmp(name, removed_name) == 0 ||
+	    journal_io.renameat2(parent_fd, name, parent_fd, removed_name, RENAME_NOREPLACE) == 0)
+		return 0;
+	return journal_error_set(ret_error, errno, "", 0,
+				 "cannot rename the directory %s to %s: %s", name, removed_name,
+				 strerror(errno));
+}
+
+int journal_directory_remove(int parent_fd, const char *name, struct journal_error *ret_error)
+{
+	char removed_name[NAME_MAX + 1];
+	int fd, r;
+
+	if ((size_t)snprintf(removed_name, sizeof(removed_name), "%s%s", name,
+			     ends_in(name, JOURNAL_REMOVED_SUFFIX) ? "" : JOURNAL_REMOVED_SUFFIX) >=
+	    sizeof(removed_name))
+		return journal_error_set(ret_error, ENAMETOOLONG, "", 0, "%s is too long a name",
+					 name);
+	r = journal_directory_open(parent_fd, name, &fd, ret_error);
+	if (r < 0)
+		return r;
+	r = visit_names(fd, refuse_foreign, NULL, ret_error);
+	if (r == 0)
+		r = set_aside(parent_fd, name, removed_name, ret_error);
+	if (r == 0)
+		r = visit_names(fd, remove_own, NULL, ret_error);
+	close(fd);
+	if (r == 0 && journal_io.unlinkat(parent_fd, removed_name, AT_REMOVEDIR) < 0)
+		r = journal_error_set(ret_error, errno, "", 0, "cannot remove the directory %s: %s",
+				      removed_name, strerror(errno));
+	return r;
+}
+
+/* ---- Files ---------------------------------------------------------------------------------- */
+
+static int check_file(const struct stat *status, const char *name, struct journal_error *ret_error)
 {
 	if (!S_ISREG(status->st_mode))
 		return journal_error_set(ret_error, EPERM, name, 0,
@@ -229,14 +306,12 @@ static int check_segment(const struct stat *status, const char *name,
 	return check_owner(status, name, ret_error);
 }
 
-int journal_segment_open(int directory_fd, uint64_t first_number, int access, int *ret_fd,
-			 uint64_t *ret_size, struct journal_error *ret_error)
+int journal_file_open(int directory_fd, const char *name, int access, int *ret_fd,
+		      uint64_t *ret_size, struct journal_error *ret_error)
 {
-	char name[JOURNAL_SEGMENT_NAME_LEN + 1];
 	struct stat status;
 	int fd, r;
 
-	journal_segment_name(first_number, name);
 	/* Not to wait for whoever would open the other end, were it a FIFO. */
 	fd = journal_io.openat(directory_fd, name,
 			       access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
@@ -250,7 +325,7 @@ int journal_segment_open(int directory_fd, uint64_t first_number, int access, in
 		r = journal_error_set(ret_error, errno, name, 0, "cannot look at it: %s",
 				      strerror(errno));
 	else
-		r = check_segment(&status, name, ret_error);
+		r = check_file(&status, name, ret_error);
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -258,4 +333,13 @@ int journal_segment_open(int directory_fd, uint64_t first_number, int access, in
 	*ret_fd = fd;
 	*ret_size = (uint64_t)status.st_size;
 	return 0;
+}
+
+int journal_segment_open(int directory_fd, uint64_t first_number, int access, int *ret_fd,
+			 uint64_t *ret_size, struct journal_error *ret_error)
+{
+	char name[JOURNAL_SEGMENT_NAME_LEN + 1];
+
+	journal_segment_name(first_number, name);
+	return journal_file_open(directory_fd, name, access, ret_fd, ret_size, ret_error);
 }

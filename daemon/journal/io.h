@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The system calls that a journal makes, in a table: a test puts its own there, to see what
- * happens when they fail.
+ * happens when they fail.  Beside it, reading and writing all of something with them.
  */
 #ifndef KVMATTRD_JOURNAL_IO_H
 #define KVMATTRD_JOURNAL_IO_H
 
+#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -25,5 +26,12 @@ struct journal_io {
 
 /* The kernel's, until a test changes it; not while a journal is in use in another thread. */
 extern struct journal_io journal_io;
+
+/* Writes size bytes.  0 or a negative errno; then some of them may be there. */
+__attribute__((warn_unused_result)) int journal_io_write(int fd, const void *data, size_t size,
+							 uint64_t offset);
+/* Reads size bytes, fewer only where the file ends.  Their number, or a negative errno. */
+__attribute__((warn_unused_result)) ssize_t journal_io_read(int fd, void *buffer, size_t size,
+							    uint64_t offset);
 
 #endif

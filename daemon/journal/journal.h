@@ -9,7 +9,8 @@
  * are forgotten, their numbers are given again, the file is cut back to its last whole write, and
  * writing may be tried again.  If it cannot be cut back, what is there of the write still does not
  * count, and it is cut off before the next one.  After a sync that failed, nothing is written any
- * more: what the disk has is not known.
+ * more: what the disk has is not known.  Then journal_renew() begins another segment, behind what
+ * its user has put on the disk in place of all that was written before.
  * journal_reopen() goes on with a journal that journal_read() found whole.
  *
  * The daemon's death leaves at most one write that is not whole, the last: the reader reports it
@@ -98,20 +99,29 @@ uint64_t journal_append(struct journal *journal, uint16_t type, uint64_t time_us
  */
 __attribute__((warn_unused_result)) int journal_write(struct journal *journal);
 /*
- * Puts what was written before the call on the disk.  Blocks; may be called from another thread
- * than the rest, by one at a time, and not while the journal is freed.  Only of a journal that was
- * opened with is_synced (asserted).
+ * Puts what was written before the call on the disk.  Blocks; may be called from any thread, not
+ * while the journal is freed.  Only of a journal that was opened with is_synced (asserted).
  */
 __attribute__((warn_unused_result)) int journal_sync(struct journal *journal);
+
+/*
+ * Ends the last segment for good: the next record goes into a new one.  After a sync that failed,
+ * what was written before is not synced any more, and writing goes on: for a user that needs none
+ * of it from these files.  If a sync has failed, not during another one.  0 or a negative errno;
+ * then the journal is as it was.
+ */
+__attribute__((warn_unused_result)) int journal_renew(struct journal *journal);
 
 struct journal_status {
 	uint64_t first_number; /* of the records that are there */
 	uint64_t next_number;  /* behind the last that was written */
 	uint64_t n_segments;
 	uint64_t n_bytes;
-	bool is_failed; /* nothing can be written any more */
+	bool is_failed; /* nothing can be written before journal_renew() */
 };
 struct journal_status journal_status(const struct journal *journal);
+/* Of all segments that have, or will have, a record behind that number. */
+uint64_t journal_bytes_behind(const struct journal *journal, uint64_t number);
 /*
  * Removes whole segments from the start, as long as all their records are below number; the last
  * segment stays.

@@ -57,26 +57,6 @@ static void drop_window(struct journal_reader *reader)
 	reader->window_size = 0;
 }
 
-/* Reads size bytes, fewer only where the file ends.  Their number, or a negative errno. */
-static ssize_t read_at(int fd, uint8_t *bytes, size_t size, uint64_t offset)
-{
-	size_t n_read = 0;
-
-	while (n_read < size) {
-		ssize_t n = journal_io.pread(fd, bytes + n_read, size - n_read,
-					     (off_t)(offset + n_read));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		n_read += (size_t)n;
-	}
-	return (ssize_t)n_read;
-}
-
 /* Reads up to want bytes at offset into the window.  0 or a negative errno. */
 static int load_window(struct journal_reader *reader, uint64_t offset, size_t want)
 {
@@ -89,7 +69,7 @@ static int load_window(struct journal_reader *reader, uint64_t offset, size_t wa
 		reader->window_capacity = want;
 	}
 	reader->window_offset = offset;
-	n = read_at(reader->fd, reader->window, want, offset);
+	n = journal_io_read(reader->fd, reader->window, want, offset);
 	if (n < 0)
 		return (int)n;
 	reader->window_size = (size_t)n;
@@ -143,6 +123,28 @@ static int find_following(struct journal_reader *reader, uint64_t segment, uint6
 	return 0;
 }
 
+/*
+ * Has this segment no record, and none of those behind it?  A loss of power may leave names of
+ * which the disk has no more than that.
+ */
+static bool are_empty(struct journal_reader *reader, uint64_t segment)
+{
+	struct journal_error error;
+	uint64_t size;
+	int fd;
+
+	while (segment) {
+		if (journal_segment_open(reader->directory_fd, segment, O_RDONLY, &fd, &size,
+					 &error) < 0)
+			return false;
+		close(fd);
+		if (size > sizeof(struct journal_segment_header) ||
+		    find_following(reader, segment, &segment, &error) < 0)
+			return false;
+	}
+	return true;
+}
+
 static int check_segment_header(struct journal_reader *reader, uint64_t segment, const char *file,
 				const uint8_t *bytes, struct journal_segment_header *ret,
 				struct journal_error *ret_error)
@@ -170,7 +172,7 @@ static int check_segment_header(struct journal_reader *reader, uint64_t segment,
 
 /*
  * Goes on to a segment.  Returns 0, or a negative errno with *ret_error: -ENOENT if it is not
- * there.  Returns 1 with *ret_error if it ends within its header and none follows.
+ * there.  Returns 1 with *ret_error if it ends within its header and those that follow have no record.
  */
 static int enter(struct journal_reader *reader, uint64_t segment, struct journal_error *ret_error)
 {
@@ -178,6 +180,7 @@ static int enter(struct journal_reader *reader, uint64_t segment, struct journal
 	struct journal_segment_header header;
 	char file[JOURNAL_SEGMENT_NAME_LEN + 1];
 	uint64_t following, size;
+	bool is_end;
 	ssize_t n;
 	int fd, r;
 
@@ -189,7 +192,8 @@ static int enter(struct journal_reader *reader, uint64_t segment, struct journal
 	r = journal_segment_open(reader->directory_fd, segment, O_RDONLY, &fd, &size, ret_error);
 	if (r < 0)
 		return r;
-	n = read_at(fd, bytes, sizeof(bytes), 0);
+	n = journal_io_read(fd, bytes, sizeof(bytes), 0);
+	is_end = n >= 0 && (size_t)n < sizeof(bytes) && are_empty(reader, following);
 	if (n < 0)
 		r = journal_error_set(ret_error, (int)-n, file, 0, "cannot read it: %s",
 				      strerror((int)-n));
@@ -197,10 +201,10 @@ static int enter(struct journal_reader *reader, uint64_t segment, struct journal
 		r = check_segment_header(reader, segment, file, bytes, &header, ret_error);
 	else
 		r = journal_error_set(ret_error, EBADMSG, file, 0, "it ends within its header%s",
-				      following ? GIVE_UP : ": it was never finished");
+				      is_end ? ": it was never finished" : GIVE_UP);
 	if (r < 0) {
 		close(fd);
-		return n >= 0 && (size_t)n < sizeof(bytes) && !following ? 1 : r;
+		return is_end ? 1 : r;
 	}
 	if (reader->fd >= 0)
 		close(reader->fd);
@@ -374,6 +378,9 @@ static enum journal_read go_on(struct journal_reader *reader)
 	}
 	if (r < 0)
 		return JOURNAL_DAMAGED;
+	/* then the end of this one, too, may not have reached the disk before its name did */
+	if (reader->following > reader->number && are_empty(reader, reader->following))
+		return torn(reader);
 	return damaged(reader, reader->offset,
 		       reader->following > reader->number
 			       ? "it is missing: the next segment begins after it"
@@ -435,9 +442,9 @@ static int enter_at(struct journal_reader *reader, uint64_t number, struct journ
 				      number, numbers[0]);
 	else
 		r = enter(reader, numbers[i], ret_error);
-	/* the last segment was never finished: the one before it says so when it is read */
-	if (r > 0 && i > 0)
-		r = enter(reader, numbers[i - 1], ret_error);
+	/* the last segments were never finished: the one before them says so when it is read */
+	while (r > 0 && i > 0)
+		r = enter(reader, numbers[--i], ret_error);
 	if (r > 0) {
 		char file[JOURNAL_SEGMENT_NAME_LEN + 1];
 
@@ -520,6 +527,5 @@ struct journal_place journal_reader_place(const struct journal_reader *reader)
 		.number = reader->number,
 		.offset = reader->offset,
 		.size = reader->size,
-		.unfinished = reader->following,
 	};
 }

@@ -8,11 +8,10 @@
 #include "journal.h"
 
 struct journal_place {
-	uint64_t segment;    /* its first number */
-	uint64_t number;     /* of the next record */
-	uint64_t offset;     /* where in the segment it goes */
-	uint64_t size;       /* of the segment; more than offset: the last write is torn */
-	uint64_t unfinished; /* a segment behind it that ends within its header; 0: none */
+	uint64_t segment; /* its first number */
+	uint64_t number;  /* of the next record */
+	uint64_t offset;  /* where in the segment it goes */
+	uint64_t size;    /* of the segment; more than offset: the last write is torn */
 };
 
 struct journal_place journal_reader_place(const struct journal_reader *reader);

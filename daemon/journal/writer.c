@@ -44,9 +44,10 @@ struct journal {
 	size_t last_gathered; /* where the last record begins, whose header is not yet made */
 	uint64_t n_gathered;
 
-	pthread_mutex_t lock; /* for what follows */
-	int fd;               /* of the last segment; changed by the writer alone */
-	int *full_fds;        /* of segments before it that may not be on the disk yet */
+	pthread_mutex_t sync_lock; /* held during a sync */
+	pthread_mutex_t lock;      /* for what follows */
+	int fd;                    /* of the last segment; changed by the writer alone */
+	int *full_fds;             /* of segments before it that may not be on the disk yet */
 	size_t n_full_fds;
 	size_t full_fds_capacity;
 	bool directory_changed;
@@ -56,26 +57,8 @@ struct journal {
 
 /* ---- Segments ------------------------------------------------------------------------------ */
 
-static int write_all(int fd, const void *data, size_t size, uint64_t offset)
-{
-	const uint8_t *bytes = data;
-
-	while (size > 0) {
-		ssize_t n = journal_io.pwrite(fd, bytes, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		bytes += n;
-		size -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
-/* Makes a segment that has its name only when it is whole. */
-static int make_segment(struct journal *journal, uint64_t first_number)
+/* Makes a segment that has its name only when it is whole; flags: renameat2()'s. */
+static int make_segment(struct journal *journal, uint64_t first_number, unsigned int flags)
 {
 	const struct journal_segment_header header =
 		journal_segment_header_make(&journal->identity, first_number);
@@ -91,9 +74,9 @@ static int make_segment(struct journal *journal, uint64_t first_number)
 			       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, &header, sizeof(header), 0);
+	r = journal_io_write(fd, &header, sizeof(header), 0);
 	if (r == 0 && journal_io.renameat2(journal->directory_fd, new_name, journal->directory_fd,
-					   name, RENAME_NOREPLACE) < 0)
+					   name, flags) < 0)
 		r = -errno;
 	if (r < 0) {
 		close(fd);
@@ -115,16 +98,25 @@ static struct segment *last_segment(const struct journal *journal)
 	return &journal->segments[journal->n_segments - 1];
 }
 
+static bool is_last_segment_empty(const struct journal *journal)
+{
+	return journal->n_segments && last_segment(journal)->first_number == journal->next_number;
+}
+
+/* One that has no record yet is made again: what the disk has of it is not known. */
 static int begin_segment(struct journal *journal)
 {
-	int fd = make_segment(journal, journal->next_number), old_fd;
+	bool is_again = is_last_segment_empty(journal);
+	int old_fd,
+		fd = make_segment(journal, journal->next_number, is_again ? 0 : RENAME_NOREPLACE);
 
 	if (fd < 0)
 		return fd;
-	add_segment(journal, journal->next_number, sizeof(struct journal_segment_header));
+	if (!is_again)
+		add_segment(journal, journal->next_number, sizeof(struct journal_segment_header));
 	pthread_mutex_lock(&journal->lock);
 	old_fd = journal->fd;
-	if (old_fd >= 0 && journal->options.is_synced) {
+	if (old_fd >= 0 && journal->options.is_synced && !journal->failure) {
 		allocate_room(journal->full_fds, journal->n_full_fds, journal->full_fds_capacity);
 		journal->full_fds[journal->n_full_fds++] = old_fd;
 		old_fd = -1;
@@ -148,6 +140,7 @@ static struct journal *new_journal(struct journal_options options)
 	journal->next_number = 1;
 	/* where it is not known what the disk has */
 	journal->directory_changed = journal->parent_changed = true;
+	pthread_mutex_init(&journal->sync_lock, NULL);
 	pthread_mutex_init(&journal->lock, NULL);
 	return journal;
 }
@@ -162,6 +155,7 @@ void journal_free(struct journal *journal)
 		close(journal->fd);
 	if (journal->directory_fd >= 0)
 		close(journal->directory_fd);
+	pthread_mutex_destroy(&journal->sync_lock);
 	pthread_mutex_destroy(&journal->lock);
 	free(journal->full_fds);
 	free(journal->segments);
@@ -235,33 +229,43 @@ static int take_full_segments(struct journal *journal, const uint64_t *numbers, 
 	return 0;
 }
 
-/* Removes what is behind the last whole write. */
-static int cut(struct journal *journal, const struct journal_place *end, uint64_t *ret_n_cut,
-	       struct journal_error *ret_error)
+/* Removes a segment that has no record. */
+static int remove_empty(struct journal *journal, uint64_t segment, uint64_t *n_cut,
+			struct journal_error *ret_error)
 {
 	char name[JOURNAL_SEGMENT_NAME_LEN + 1];
 	uint64_t size;
-	int fd, r;
+	int fd, r = journal_segment_open(journal->directory_fd, segment, O_RDONLY, &fd, &size,
+					 ret_error);
+
+	if (r < 0)
+		return r;
+	close(fd);
+	journal_segment_name(segment, name);
+	if (journal_io.unlinkat(journal->directory_fd, name, 0) < 0)
+		return journal_error_set(ret_error, errno, name, 0,
+					 "cannot remove this segment, which has no record: %s",
+					 strerror(errno));
+	*n_cut += size;
+	return 0;
+}
+
+/* Removes what is behind the last whole write; segments: all there are, n of them. */
+static int cut(struct journal *journal, const struct journal_place *end, const uint64_t *segments,
+	       size_t n, uint64_t *ret_n_cut, struct journal_error *ret_error)
+{
+	char name[JOURNAL_SEGMENT_NAME_LEN + 1];
+	int r = 0;
 
 	*ret_n_cut = end->size - end->offset;
 	journal_segment_name(end->segment, name);
 	if (*ret_n_cut && journal_io.ftruncate(journal->fd, (off_t)end->offset) < 0)
 		return journal_error_set(ret_error, errno, name, end->offset,
 					 "cannot cut off what is not whole: %s", strerror(errno));
-	if (!end->unfinished)
-		return 0;
-	r = journal_segment_open(journal->directory_fd, end->unfinished, O_RDONLY, &fd, &size,
-				 ret_error);
-	if (r < 0)
-		return r;
-	close(fd);
-	journal_segment_name(end->unfinished, name);
-	if (journal_io.unlinkat(journal->directory_fd, name, 0) < 0)
-		return journal_error_set(ret_error, errno, name, 0,
-					 "cannot remove this segment, which was never finished: %s",
-					 strerror(errno));
-	*ret_n_cut += size;
-	return 0;
+	/* the last first: whatever happens, they stay the last */
+	for (size_t i = n; r == 0 && i > 0 && segments[i - 1] > end->segment; i--)
+		r = remove_empty(journal, segments[i - 1], ret_n_cut, ret_error);
+	return r;
 }
 
 static int reopen(struct journal *journal, int parent_fd, const char *name, const uint64_t *numbers,
@@ -281,7 +285,7 @@ static int reopen(struct journal *journal, int parent_fd, const char *name, cons
 		r = journal_segment_open(journal->directory_fd, end.segment, O_RDWR, &journal->fd,
 					 &size, ret_error);
 	if (r == 0)
-		r = cut(journal, &end, ret_n_cut, ret_error);
+		r = cut(journal, &end, numbers, n, ret_n_cut, ret_error);
 	if (r == 0)
 		r = journal_directory_remove_unfinished(journal->directory_fd, ret_error);
 	if (r < 0)
@@ -374,7 +378,8 @@ uint64_t journal_append(struct journal *journal, uint16_t type, uint64_t time_us
 	memset(record + sizeof(header) + size, 0, padded - sizeof(header) - size);
 	record += sizeof(header);
 	for (size_t i = 0; i < n_parts; i++)
-		record = mempcpy(record, parts[i].iov_base, parts[i].iov_len);
+		if (parts[i].iov_len)
+			record = mempcpy(record, parts[i].iov_base, parts[i].iov_len);
 	return header.number;
 }
 
@@ -394,13 +399,13 @@ static int write_gathered(struct journal *journal)
 	int r = cut_remains(journal);
 
 	if (r == 0 && segment->size >= journal->options.segment_size &&
-	    segment->first_number < journal->next_number)
+	    !is_last_segment_empty(journal))
 		r = begin_segment(journal);
 	if (r < 0)
 		return r;
 	segment = last_segment(journal);
 	finish_record(journal, 0);
-	r = write_all(journal->fd, journal->gathered, journal->gathered_size, segment->size);
+	r = journal_io_write(journal->fd, journal->gathered, journal->gathered_size, segment->size);
 	if (r < 0) {
 		/* if they cannot be cut off now, then before the next write: they do not count */
 		journal->has_remains = true;
@@ -458,13 +463,12 @@ static int sync_parent(struct journal *journal)
 	return r;
 }
 
-int journal_sync(struct journal *journal)
+static int sync_all(struct journal *journal)
 {
 	bool directory_changed, parent_changed;
 	size_t n_full_fds;
 	int *full_fds, fd, r;
 
-	assert(journal->options.is_synced);
 	pthread_mutex_lock(&journal->lock);
 	r = -journal->failure;
 	/* the last segment may become a full one meanwhile: nobody closes it but the next sync */
@@ -498,6 +502,46 @@ int journal_sync(struct journal *journal)
 	return r;
 }
 
+int journal_sync(struct journal *journal)
+{
+	int r;
+
+	assert(journal->options.is_synced);
+	pthread_mutex_lock(&journal->sync_lock);
+	r = sync_all(journal);
+	pthread_mutex_unlock(&journal->sync_lock);
+	return r;
+}
+
+/* What a sync failed for is not synced any more, but for the directories. */
+static void forget_failure(struct journal *journal)
+{
+	pthread_mutex_lock(&journal->lock);
+	if (journal->failure) {
+		while (journal->n_full_fds)
+			close(journal->full_fds[--journal->n_full_fds]);
+		journal->directory_changed = journal->parent_changed = true;
+	}
+	journal->failure = 0;
+	pthread_mutex_unlock(&journal->lock);
+}
+
+int journal_renew(struct journal *journal)
+{
+	int r;
+
+	if (is_last_segment_empty(journal) && !failure(journal) && !journal->has_remains)
+		return 0;
+	/* if they stay, whoever reads what is before the new segment stops at them */
+	(void)cut_remains(journal);
+	r = begin_segment(journal);
+	if (r < 0)
+		return r;
+	journal->has_remains = false;
+	forget_failure(journal);
+	return 0;
+}
+
 /* ---- Looking after it ---------------------------------------------------------------------- */
 
 struct journal_status journal_status(const struct journal *journal)
@@ -512,6 +556,18 @@ struct journal_status journal_status(const struct journal *journal)
 	for (size_t i = 0; i < journal->n_segments; i++)
 		status.n_bytes += journal->segments[i].size;
 	return status;
+}
+
+uint64_t journal_bytes_behind(const struct journal *journal, uint64_t number)
+{
+	uint64_t n_bytes = 0;
+
+	for (size_t i = journal->n_segments; i > 0; i--) {
+		n_bytes += journal->segments[i - 1].size;
+		if (journal->segments[i - 1].first_number <= number + 1)
+			break;
+	}
+	return n_bytes;
 }
 
 int journal_retire(struct journal *journal, uint64_t number)

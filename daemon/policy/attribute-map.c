@@ -17,6 +17,7 @@
 #include "daemon/policy/attribute-map.h"
 
 #include "daemon/allocate.h"
+#include "leaf-chunks.h"
 #include "protocol/kvmattr-types.h"
 
 #include <assert.h>
@@ -40,6 +41,7 @@ struct node {
 };
 
 static_assert(ATTRIBUTE_MAP_LEAF_PAGES == N_ENTRIES, "all levels divide by the same number");
+static_assert(sizeof(struct leaf) == LEAF_SIZE, "what is taken for it");
 static_assert(MAX_ROOT_ENTRIES > 1 && MAX_ROOT_ENTRIES <= N_ENTRIES, "the highest root is one");
 
 static inline uintptr_t uniform_entry(uint8_t value)
@@ -125,19 +127,23 @@ static bool entries_are_uniform(const struct node *node, unsigned int first, uns
 	return memcmp(entry + first, entry + first + 1, (end - first - 1) * sizeof(*entry)) == 0;
 }
 
-static struct leaf *new_leaf(struct attribute_map *map, uint8_t value)
+static struct leaf *new_leaf(struct attribute_map *map)
 {
-	struct leaf *leaf = allocate(sizeof(*leaf));
+	struct leaf *leaf = map->chunks ? leaf_chunks_take(map->chunks) : NULL;
 
-	memset(leaf->page, value, sizeof(leaf->page));
 	map->n_leaves++;
-	return leaf;
+	return leaf ? leaf : allocate(sizeof(*leaf));
 }
 
 static void free_leaf(struct attribute_map *map, struct leaf *leaf)
 {
-	free(leaf);
+	if (!map->chunks || !leaf_chunks_give_back(map->chunks, leaf))
+		free(leaf);
 	map->n_leaves--;
+	if (!map->n_leaves) {
+		leaf_chunks_free(map->chunks);
+		map->chunks = NULL;
+	}
 }
 
 static struct node *new_node(struct attribute_map *map, uintptr_t entry)
@@ -157,7 +163,7 @@ static void free_node(struct attribute_map *map, struct node *node)
 }
 
 /* Frees what an entry points to, and all below. */
-static void free_block(struct attribute_map *map, uintptr_t entry)
+static void free_entry(struct attribute_map *map, uintptr_t entry)
 {
 	if (entry_is_uniform(entry))
 		return;
@@ -166,7 +172,7 @@ static void free_block(struct attribute_map *map, uintptr_t entry)
 		return;
 	}
 	for (unsigned int i = 0; i < N_ENTRIES; i++)
-		free_block(map, entry_node(entry)->entry[i]);
+		free_entry(map, entry_node(entry)->entry[i]);
 	free_node(map, entry_node(entry));
 }
 
@@ -178,8 +184,11 @@ static void set_in_leaf(struct attribute_map *map, uintptr_t *entry, unsigned in
 {
 	struct leaf *leaf;
 
-	if (entry_is_uniform(*entry))
-		*entry = leaf_entry(new_leaf(map, entry_value(*entry)));
+	if (entry_is_uniform(*entry)) {
+		leaf = new_leaf(map);
+		memset(leaf->page, entry_value(*entry), sizeof(leaf->page));
+		*entry = leaf_entry(leaf);
+	}
 	leaf = entry_leaf(*entry);
 	memset(leaf->page + begin, value, end - begin);
 	if (leaf_is_uniform(leaf, begin, end)) {
@@ -219,7 +228,7 @@ static void set_block(struct attribute_map *map, uintptr_t *entry, unsigned int 
 	if (*entry == uniform_entry(value))
 		return;
 	if (end - begin == UINT64_C(1) << LEVEL_BITS * level) {
-		free_block(map, *entry);
+		free_entry(map, *entry);
 		*entry = uniform_entry(value);
 	} else if (level == 1) {
 		set_in_leaf(map, entry, (unsigned int)begin, (unsigned int)end, value);
@@ -277,10 +286,17 @@ void attribute_map_init(struct attribute_map *map, uint8_t value)
 	*map = (struct attribute_map){ .root = uniform_entry(value), .outside = value };
 }
 
+void attribute_map_expect(struct attribute_map *map, size_t n_leaves)
+{
+	if (!map->chunks && n_leaves >= LEAF_CHUNK_LEAVES)
+		map->chunks = leaf_chunks_new(n_leaves);
+}
+
 void attribute_map_destroy(struct attribute_map *map)
 {
-	free_block(map, map->root);
+	free_entry(map, map->root);
 	assert(map->n_nodes == 0 && map->n_leaves == 0);
+	leaf_chunks_free(map->chunks); /* where none was needed, though expected */
 	attribute_map_init(map, map->outside);
 }
 
@@ -353,28 +369,44 @@ void attribute_map_set_range(struct attribute_map *map, uint64_t gfn, uint64_t n
 	lower_root(map);
 }
 
+/* The level 1 entry of gfn, with the nodes above it, as far as they are not there. */
+static uintptr_t *make_entry(struct attribute_map *map, uint64_t gfn)
+{
+	uintptr_t *entry = &map->root;
+
+	raise_root(map, gfn + 1);
+	for (unsigned int shift = LEVEL_BITS * map->height; shift > LEVEL_BITS;) {
+		if (entry_is_uniform(*entry))
+			*entry = (uintptr_t)new_node(map, *entry);
+		shift -= LEVEL_BITS;
+		entry = &entry_node(*entry)->entry[gfn >> shift & (N_ENTRIES - 1)];
+	}
+	return entry;
+}
+
 void attribute_map_set_bytes(struct attribute_map *map, uint64_t gfn, size_t n,
 			     const uint8_t *values)
 {
 	const size_t place = gfn % ATTRIBUTE_MAP_LEAF_PAGES;
-	unsigned int shift;
-	uintptr_t entry;
-	size_t other = 0;
+	struct leaf *leaf;
+	uintptr_t *entry;
 
-	assert(n && n <= ATTRIBUTE_MAP_LEAF_PAGES - place);
+	assert(n && n <= ATTRIBUTE_MAP_LEAF_PAGES - place && gfn < KVMATTR_GFN_LIMIT);
 	if (!memcmp(values, values + 1, n - 1)) {
 		attribute_map_set_range(map, gfn, n, values[0]);
 		return;
 	}
-	entry = find_entry(map, gfn, &shift);
-	if (entry_is_uniform(entry)) {
-		/* The leaf is made by the first page that is not as all are now: there is one. */
-		while (values[other] == entry_value(entry))
-			other++;
-		attribute_map_set_range(map, gfn + other, 1, values[other]);
-		entry = find_entry(map, gfn, &shift);
+	/* Whatever it is now, there will be a leaf, since not all of its pages are equal. */
+	entry = make_entry(map, gfn);
+	if (entry_is_uniform(*entry)) {
+		leaf = new_leaf(map);
+		if (n < ATTRIBUTE_MAP_LEAF_PAGES)
+			memset(leaf->page, entry_value(*entry), sizeof(leaf->page));
+		*entry = leaf_entry(leaf);
 	}
-	memcpy(entry_leaf(entry)->page + place, values, n);
+	memcpy(entry_leaf(*entry)->page + place, values, n);
+	if (map->height == MAX_HEIGHT)
+		lower_root(map);
 }
 
 struct attribute_span attribute_map_span(const struct attribute_map *map, uint64_t gfn,
@@ -398,5 +430,11 @@ struct attribute_span attribute_map_span(const struct attribute_map *map, uint64
 
 size_t attribute_map_memory(const struct attribute_map *map)
 {
-	return map->n_nodes * sizeof(struct node) + map->n_leaves * sizeof(struct leaf);
+	size_t size = map->n_nodes * sizeof(struct node), n_leaves = map->n_leaves;
+
+	if (map->chunks) {
+		size += leaf_chunks_memory(map->chunks);
+		n_leaves -= leaf_chunks_n_taken(map->chunks);
+	}
+	return size + n_leaves * sizeof(struct leaf);
 }

@@ -29,6 +29,7 @@ struct attribute_map {
 	uint8_t outside;     /* what all pages from reach on hold */
 	size_t n_nodes;
 	size_t n_leaves;
+	struct leaf_chunks *chunks; /* that leaves come from, if many were expected; or NULL */
 };
 
 /* Some pages from one on that are equal, or that lie in one leaf. */
@@ -41,6 +42,9 @@ struct attribute_span {
 /* Every page of the map holds value.  Allocates nothing. */
 void attribute_map_init(struct attribute_map *map, uint8_t value);
 void attribute_map_destroy(struct attribute_map *map);
+
+/* About so many leaves will be needed now: memory for many comes sooner if it is known before. */
+void attribute_map_expect(struct attribute_map *map, size_t n_leaves);
 
 /* GFNs are below KVMATTR_GFN_LIMIT (asserted). */
 uint8_t attribute_map_get(const struct attribute_map *map, uint64_t gfn);

@@ -62,14 +62,27 @@ static bool say_in_allow_bits(unsigned int attributes, uint64_t supported, uint6
 	return true;
 }
 
+/* Of the kernels that answer v10's supported-bits call, which are told what is allowed. */
+static bool allows(enum kvmattr_abi abi)
+{
+	return abi == KVMATTR_ABI_V10 || abi == KVMATTR_ABI_V10NA;
+}
+
+/* What a kernel with these attribute bits speaks, by what it was that told them. */
+static enum kvmattr_abi abi_by_bits(bool is_v10, uint64_t supported)
+{
+	if (is_v10)
+		return supported & KVM_ABI_V10_NO_ACCESS ? KVMATTR_ABI_V10NA : KVMATTR_ABI_V10;
+	return supported & KVM_ABI_DENY_ALL ? KVMATTR_ABI_DENY : KVMATTR_ABI_MAINLINE;
+}
+
 static void translate_all(struct dialect *dialect)
 {
-	bool allows = dialect->abi == KVMATTR_ABI_V10 || dialect->abi == KVMATTR_ABI_V10NA;
-
 	dialect->expressible = 0;
 	for (unsigned int a = 0; a < DIALECT_N_ATTRIBUTES; a++) {
-		bool can = allows ? say_in_allow_bits(a, dialect->supported, &dialect->bits[a])
-				  : say_in_deny_bits(a, &dialect->bits[a]);
+		bool can = allows(dialect->abi)
+				   ? say_in_allow_bits(a, dialect->supported, &dialect->bits[a])
+				   : say_in_deny_bits(a, &dialect->bits[a]);
 
 		if (can && is_known_to_kvm(a & KVMATTR_PROTECTION) &&
 		    !(dialect->bits[a] & ~dialect->supported))
@@ -112,16 +125,13 @@ int dialect_decide(const struct wire_probe_result *probe, enum kvmattr_abi pin,
 
 	if (!probe->v10_errno && probe->v10_supported) {
 		dialect.supported = probe->v10_supported;
-		dialect.abi = dialect.supported & KVM_ABI_V10_NO_ACCESS ? KVMATTR_ABI_V10NA
-									: KVMATTR_ABI_V10;
 	} else if (probe->v10_errno && !probe->cap_errno && probe->cap) {
 		dialect.supported = probe->cap;
-		dialect.abi = dialect.supported & KVM_ABI_DENY_ALL ? KVMATTR_ABI_DENY
-								   : KVMATTR_ABI_MAINLINE;
 	} else {
 		explain_what_is_missing(probe, text, text_size);
 		return KVMATTR_UNSUPPORTED;
 	}
+	dialect.abi = abi_by_bits(!probe->v10_errno, dialect.supported);
 	if (pin != KVMATTR_ABI_PROBE && pin != dialect.abi) {
 		snprintf(text, text_size,
 			 "pinned to %s, but the kernel speaks %s (attribute bits 0x%llx); "
@@ -133,4 +143,15 @@ int dialect_decide(const struct wire_probe_result *probe, enum kvmattr_abi pin,
 	translate_all(&dialect);
 	*ret_dialect = dialect;
 	return KVMATTR_OK;
+}
+
+bool dialect_restore(enum kvmattr_abi abi, uint64_t supported, struct dialect *ret_dialect)
+{
+	struct dialect dialect = { .abi = abi, .supported = supported };
+
+	if (!supported || abi != abi_by_bits(allows(abi), supported))
+		return false;
+	translate_all(&dialect);
+	*ret_dialect = dialect;
+	return true;
 }

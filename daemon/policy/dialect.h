@@ -34,6 +34,13 @@ __attribute__((warn_unused_result)) int dialect_decide(const struct wire_probe_r
 						       struct dialect *ret_dialect, char *text,
 						       size_t text_size);
 
+/*
+ * The dialect that an earlier probe has shown.  Returns false if no kernel speaks abi with these
+ * supported bits.
+ */
+__attribute__((warn_unused_result)) bool dialect_restore(enum kvmattr_abi abi, uint64_t supported,
+							 struct dialect *ret_dialect);
+
 static inline bool dialect_can_express(const struct dialect *dialect, unsigned int attributes)
 {
 	return dialect->expressible >> attributes & 1;

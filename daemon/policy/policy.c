@@ -2,6 +2,7 @@
 #include "policy.h"
 
 #include "daemon/allocate.h"
+#include "fold.h"
 #include "request.h"
 
 #include <assert.h>
@@ -147,6 +148,50 @@ enum kvmattr_status policy_apply(struct policy *policy, const struct policy_acto
 				      kind->name);
 	status = check_form(&request, kind);
 	return status ? status : kind->apply(&request);
+}
+
+/* About as many leaves as what is told has: what the maps differ in is mostly in the same. */
+static size_t expected_leaves(const struct policy *policy, const struct view *view)
+{
+	size_t n = policy->pages.n_leaves;
+
+	for (unsigned int k = view->vtl + 1u; k < KVMATTR_N_VTLS; k++) {
+		const struct attribute_map *map = policy->layers[k].restricted[view->vtl];
+
+		if (map && map->n_leaves > n)
+			n = map->n_leaves;
+	}
+	return n;
+}
+
+static void assume_applied(const struct policy *policy, struct view *view)
+{
+	struct fold_span span;
+
+	attribute_map_destroy(&view->applied);
+	attribute_map_init(&view->applied, KVMATTR_RWX);
+	attribute_map_expect(&view->applied, expected_leaves(policy, view));
+	for (uint64_t gfn = 0; gfn < KVMATTR_GFN_LIMIT; gfn = span.end) {
+		fold_effective(policy, view, gfn, KVMATTR_GFN_LIMIT, &span);
+		if (span.is_uniform)
+			attribute_map_set_range(&view->applied, gfn, span.end - gfn, span.value);
+		else
+			attribute_map_set_bytes(&view->applied, gfn, span.end - gfn, span.bytes);
+	}
+}
+
+void policy_assume_applied(struct policy *policy)
+{
+	for (unsigned int v = 0; v < policy->n_views; v++)
+		assume_applied(policy, &policy->views[v]);
+}
+
+void policy_forget_applied(struct policy *policy, const struct page_ranges *ranges)
+{
+	for (unsigned int v = 0; v < policy->n_views; v++)
+		for (size_t i = 0; i < ranges->n; i++)
+			attribute_map_set_range(&policy->views[v].applied, ranges->range[i].gfn,
+						ranges->range[i].n_pages, APPLIED_UNKNOWN);
 }
 
 unsigned int policy_count_affected_views(const struct policy *policy,

@@ -101,6 +101,14 @@ __attribute__((warn_unused_result)) enum kvmattr_status policy_apply(
 /* Takes back all that log holds, last first, and clears it. */
 void policy_undo(struct policy *policy, struct policy_undo_log *log);
 
+/* From now on KVM counts as having been told all that it is to be told, on every page. */
+void policy_assume_applied(struct policy *policy);
+/*
+ * From now on it is not known what KVM holds on these pages, in any view.  RAM or not: it may have
+ * been told of pages that are RAM no more.  Of pages that never were, it would be told for nothing.
+ */
+void policy_forget_applied(struct policy *policy, const struct page_ranges *ranges);
+
 /* How many views' KVMs an element may have to be told to. */
 unsigned int policy_count_affected_views(const struct policy *policy,
 					 const struct policy_element *element);

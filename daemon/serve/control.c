@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "control.h"
 
+#include "import.h"
 #include "jsonrpc.h"
 #include "methods.h"
+#include "question.h"
 
 #include "daemon/allocate.h"
 
@@ -12,6 +14,8 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -30,6 +34,7 @@ struct client {
 	struct control *control;
 	struct bufferevent *connection;
 	struct jsonrpc *rpc;
+	struct method_peer peer;
 	bool is_busy;  /* there may be something to do: it is in control.busy */
 	bool is_ended; /* the peer has shut down its side; what it asked is still answered */
 };
@@ -43,16 +48,18 @@ struct control {
 	struct event *accept_again;
 	struct client_list waiting;
 	struct client_list busy; /* the first is next */
+	struct questions *questions;
 	struct control_statistics statistics;
 };
 
-static void client_dispatch(void *context, const char *method, struct json_object *params,
+static bool client_dispatch(void *context, const char *method, struct json_object *params,
 			    struct jsonrpc_answer *answer)
 {
-	struct control *control = ((struct client *)context)->control;
+	struct client *client = context;
+	struct control *control = client->control;
 
 	control->statistics.calls++;
-	methods_dispatch(control->daemon, control, method, params, answer);
+	return methods_dispatch(control->daemon, control, &client->peer, method, params, answer);
 }
 
 static void client_write(void *context, const char *bytes, size_t n)
@@ -78,6 +85,9 @@ static void client_free(struct client *client)
 
 	TAILQ_REMOVE(client->is_busy ? &control->busy : &control->waiting, client, list);
 	control->statistics.clients--;
+	if (client->peer.is_waiting)
+		client->peer.cancel(client->peer.context);
+	import_free(client->peer.import);
 	bufferevent_free(client->connection);
 	jsonrpc_free(client->rpc);
 	free(client);
@@ -104,6 +114,15 @@ static void client_set_busy(struct client *client, bool is_busy)
 	schedule(control);
 }
 
+/* The answer to a call that was made some time ago. */
+static void client_finish(struct method_peer *peer, struct jsonrpc_answer *answer)
+{
+	struct client *client = (struct client *)((char *)peer - offsetof(struct client, peer));
+
+	jsonrpc_finish(client->rpc, answer);
+	client_set_busy(client, true);
+}
+
 static size_t client_unread(const struct client *client)
 {
 	return evbuffer_get_length(bufferevent_get_output(client->connection));
@@ -115,7 +134,7 @@ static bool client_step(struct client *client)
 	struct evbuffer *input = bufferevent_get_input(client->connection);
 	size_t n = evbuffer_get_contiguous_space(input);
 
-	if (client_unread(client) >= CONTROL_MAX_UNREAD)
+	if (client_unread(client) >= CONTROL_MAX_UNREAD || jsonrpc_is_waiting(client->rpc))
 		return false;
 	if (jsonrpc_has_work(client->rpc)) {
 		jsonrpc_work(client->rpc);
@@ -128,11 +147,24 @@ static bool client_step(struct client *client)
 	return true;
 }
 
+static bool client_has_hung_up(const struct client *client)
+{
+	struct pollfd fd = { .fd = bufferevent_getfd(client->connection) };
+
+	return poll(&fd, 1, 0) > 0 && fd.revents & (POLLHUP | POLLERR);
+}
+
 /* Nothing is to be done: wait for more, for the peer to read, or it is over. */
 static void client_rest(struct client *client)
 {
 	if (client_unread(client) >= CONTROL_MAX_UNREAD || !client->is_ended)
 		return;
+	if (jsonrpc_is_waiting(client->rpc)) {
+		/* who has shut down one side waits for its answer; who has closed does not */
+		if (client_has_hung_up(client))
+			client_free(client);
+		return;
+	}
 	/* a number without a newline behind it is a request, too */
 	jsonrpc_end(client->rpc);
 	if (jsonrpc_has_work(client->rpc))
@@ -190,6 +222,16 @@ static void on_event(struct bufferevent *connection, short events, void *context
 	}
 }
 
+/* Who may act: root, and whoever the daemon is. */
+static bool is_operator(evutil_socket_t socket)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+	       (peer.uid == 0 || peer.uid == geteuid());
+}
+
 /* Over the limit: says so, as far as the socket takes it at once. */
 static void refuse_client(struct control *control, evutil_socket_t socket)
 {
@@ -229,6 +271,11 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t socke
 		return;
 	}
 	client->rpc = jsonrpc_new(&client_ops, client);
+	client->peer = (struct method_peer){
+		.is_operator = is_operator(socket),
+		.questions = control->questions,
+		.finish = client_finish,
+	};
 	TAILQ_INSERT_TAIL(&control->waiting, client, list);
 	control->statistics.clients++;
 	control->statistics.clients_accepted++;
@@ -266,7 +313,8 @@ int control_new(struct daemon *daemon, int listening_socket, struct control **re
 	TAILQ_INIT(&control->busy);
 	control->slice = evtimer_new(daemon->base, on_slice, control);
 	control->accept_again = evtimer_new(daemon->base, on_accept_again, control);
-	if (control->slice && control->accept_again &&
+	control->questions = questions_new(daemon);
+	if (control->slice && control->accept_again && control->questions &&
 	    evutil_make_socket_nonblocking(listening_socket) == 0)
 		/* backlog 0: it listens already */
 		control->listener = evconnlistener_new(
@@ -292,6 +340,7 @@ void control_free(struct control *control)
 		evconnlistener_free(control->listener);
 	while ((client = TAILQ_FIRST(&control->waiting)) || (client = TAILQ_FIRST(&control->busy)))
 		client_free(client);
+	questions_free(control->questions);
 	if (control->slice)
 		event_free(control->slice);
 	if (control->accept_again)

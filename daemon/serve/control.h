@@ -5,9 +5,11 @@
  * Looking must not disturb what is looked at.  Nothing here waits; between two turns of the event
  * loop a few calls are made, whoever's turn it is among the clients, and never for long.  What a
  * client can make the daemon hold is bounded: one request, and answers up to a limit, above which
- * nothing more of that client is read or done until it has read some.
+ * nothing more of that client is read or done until it has read some.  A call that is answered
+ * later keeps its own client waiting: so each has at most one under way, and who goes away ends it.
  *
- * Whoever may open the socket may look: its file's mode and group are the access control.
+ * Whoever may open the socket may look: its file's mode and group are the access control.  To act
+ * takes root, or the daemon's own user.
  */
 #ifndef KVMATTRD_CONTROL_H
 #define KVMATTRD_CONTROL_H

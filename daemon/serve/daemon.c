@@ -3,9 +3,11 @@
 
 #include "daemon/allocate.h"
 #include "hosted-vm.h"
+#include "recovery.h"
 #include "session.h"
 
 #include <string.h>
+#include <sys/random.h>
 
 uint64_t clock_now_us(clockid_t clock)
 {
@@ -27,27 +29,34 @@ void daemon_init(struct daemon *daemon, struct event_base *base)
 	daemon->base = base;
 	LIST_INIT(&daemon->vms);
 	LIST_INIT(&daemon->released_vms);
+	LIST_INIT(&daemon->unrecovered);
 	TAILQ_INIT(&daemon->unbound_sessions);
 	TAILQ_INIT(&daemon->closed_sessions);
 	daemon->reaper = event_new(base, -1, 0, reap, daemon);
 	daemon->receive_buffer = allocate(WIRE_MAX_MESSAGE);
 	daemon->started_us = clock_now_us(CLOCK_REALTIME);
+	/* The kernel's generator is up long before any guest is, and so many bytes come whole. */
+	if (getrandom(&daemon->life, sizeof(daemon->life), 0) != sizeof(daemon->life))
+		abort();
+	daemon->life |= 1;
 }
 
-void daemon_destroy(struct daemon *daemon, const char *why)
+void daemon_destroy(struct daemon *daemon)
 {
 	struct hosted_vm *hosted;
 	struct session *session;
 
-	while ((hosted = LIST_FIRST(&daemon->vms))) {
-		hosted_vm_doom(hosted, KVMATTR_NO_VM, why);
-		hosted_vm_release(hosted);
-	}
+	while ((hosted = LIST_FIRST(&daemon->vms)))
+		if (hosted->is_doomed)
+			hosted_vm_release(hosted);
+		else
+			hosted_vm_suspend(hosted);
 	while ((hosted = LIST_FIRST(&daemon->released_vms)))
 		hosted_vm_release(hosted);
 	while ((session = TAILQ_FIRST(&daemon->unbound_sessions)))
-		session_close(session, KVMATTR_NO_VM, why);
+		session_drop(session);
 	session_reap(daemon);
+	recovery_forget_unrecovered(daemon);
 	event_free(daemon->reaper);
 	free(daemon->receive_buffer);
 }

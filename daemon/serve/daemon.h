@@ -3,13 +3,14 @@
  * What the daemon's rooms share: its event loop, its limits, and the VMs that are registered.
  *
  * A hosted VM is a VM's state machine (vm.h) and what ties it to the world: its owner's session,
- * its agents' sessions, the executor, the file descriptors of its views.
+ * its agents' sessions, the executor, the file descriptors of its views, its journal.
  */
 #ifndef KVMATTRD_DAEMON_H
 #define KVMATTRD_DAEMON_H
 
 #include "daemon/vm.h"
 #include "protocol/wire.h"
+#include "vm-journal.h"
 
 #include <event2/event.h>
 #include <stdbool.h>
@@ -18,6 +19,8 @@
 
 struct session;
 struct executor_link;
+struct fd_store;
+struct unrecovered;
 TAILQ_HEAD(session_list, session);
 
 struct hosted_vm {
@@ -25,28 +28,34 @@ struct hosted_vm {
 	struct daemon *daemon;
 	char name[KVMATTR_NAME_SIZE];
 	bool is_simulated;
-	bool is_ready;    /* registration is complete: the owner was told */
+	bool is_ready;     /* registration is complete: the owner was told */
+	bool is_recovered; /* from the journal of a former life of the daemon */
 	bool is_released; /* nobody's any more, but its executor has calls that it may still make */
 	bool is_doomed;   /* to be released as soon as nothing of it is on the stack */
 	enum kvmattr_status doom_status;
 	char doom_text[WIRE_TEXT_SIZE];
 	struct event *doom;
-	struct vm *vm; /* NULL until the executor has answered the probe */
+	struct vm *vm; /* NULL until the executor has answered the probe of a registration */
+	struct vm_journal *journal; /* as long as vm */
 	unsigned int n_views;
 	struct wire_view views[KVMATTR_N_VTLS]; /* the pins; once probed, abi and supported bits */
-	int view_fds[KVMATTR_N_VTLS];
-	struct wire_ram *ram; /* to be added when the probe is through */
+	int view_fds[KVMATTR_N_VTLS]; /* -1: of a recovered VM whose owner has not come back */
+	struct wire_ram *ram;         /* to be added when the probe is through */
 	uint32_t n_ram;
 	unsigned int n_ram_updates; /* of the registration, under way */
+	uint64_t last_own_seqno;    /* of the updates that are nobody's session's */
 	uint64_t registration_id;   /* of the owner's message */
 	enum wire_executor executor_place;
-	struct executor_link *executor;
-	struct session *owner;
-	struct session_list sessions; /* the owner's and the agents' */
+	struct executor_link *executor; /* NULL as the fds are -1 */
+	struct session *owner;          /* of a recovered VM, maybe without a connection so far */
+	struct session_list sessions;   /* the owner's and the agents' */
 	unsigned int n_sessions;
-	size_t n_bytes; /* of the messages whose updates are under way */
-	bool is_full;   /* a session is not read because of them */
-	struct event *timer;
+	struct session_list closed_sessions; /* which have updates under way */
+	size_t n_bytes;                      /* of the messages whose updates are under way */
+	bool is_full;                        /* a session is not read because of them */
+	struct event *timer;                 /* the state machine's */
+	struct event
+		*patience; /* with an executor that is probed, or an owner that may come back */
 	uint64_t registered_us; /* CLOCK_REALTIME */
 };
 
@@ -55,32 +64,46 @@ struct daemon_limits {
 	unsigned int max_vms;
 	unsigned int max_sessions;
 	unsigned int max_updates_in_flight; /* of one session */
+	unsigned int owner_grace_ms;        /* for owners, after a restart of the daemon */
 };
 
 struct daemon {
 	struct event_base *base;
 	struct daemon_limits limits;
 	bool allow_simulated;
+	char agent_socket[WIRE_PATH_SIZE]; /* absolute; "": too long to be told */
+	struct vm_journals journals;
+	char *journals_path;       /* where they are, for people */
+	struct fd_store *fd_store; /* NULL: nobody keeps descriptors for us */
 	LIST_HEAD(, hosted_vm) vms;
 	unsigned int n_vms;
 	LIST_HEAD(, hosted_vm) released_vms; /* of which the file descriptors are still taken */
 	unsigned int n_released_vms;
 	struct session_list unbound_sessions; /* of peers that own or speak for nothing */
-	struct session_list closed_sessions;  /* freed by the reaper when nothing is under way */
+	struct session_list closed_sessions;  /* which have nothing under way: the reaper's */
 	struct event *reaper;
-	unsigned int n_sessions;
+	unsigned int n_sessions; /* that are connected */
 	uint8_t *receive_buffer; /* WIRE_MAX_MESSAGE bytes */
-	uint64_t next_session_id;
-	uint64_t started_us; /* CLOCK_REALTIME */
+	uint64_t last_session_id;
+	LIST_HEAD(, unrecovered) unrecovered; /* journals of VMs that could not be recovered */
+	uint64_t started_us;                  /* CLOCK_REALTIME */
+	uint64_t life; /* random, not 0: which process this is; for RESTARTED */
 	/* Since the start, VMs that are gone included. */
 	uint64_t vms_registered;
+	uint64_t vms_recovered;
 	uint64_t vms_released;
 };
 
-/* Sets up what the members above need; limits and allow_simulated are the caller's to set. */
+/*
+ * Sets up what the members above need; limits, allow_simulated, agent_socket, journals,
+ * journals_path and fd_store are the caller's to set, and to clean up.
+ */
 void daemon_init(struct daemon *daemon, struct event_base *base);
-/* Releases every VM, telling everyone why, and closes every session. */
-void daemon_destroy(struct daemon *daemon, const char *why);
+/*
+ * Stops: every connection is closed without a word, every VM is left as it is, for the next daemon
+ * to recover.
+ */
+void daemon_destroy(struct daemon *daemon);
 
 /* Microseconds of CLOCK_MONOTONIC or CLOCK_REALTIME. */
 uint64_t clock_now_us(clockid_t clock);

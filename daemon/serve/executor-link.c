@@ -11,7 +11,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,6 +29,7 @@ struct executor_link {
 	void *context;
 	struct event *readable;
 	enum request request; /* under way */
+	bool is_restored;     /* and has not answered a probe of ours */
 	uint64_t id;          /* of the request */
 	uint32_t n_calls;     /* of the request */
 	uint64_t *sizes;      /* of these calls, in bytes: what a failed one can have done of it */
@@ -38,7 +41,8 @@ struct executor_link {
 static void receive(int socket, short events, void *argument);
 
 struct executor_link *executor_link_new(struct event_base *base, int socket, uint32_t n_targets,
-					const struct executor_link_ops *ops, void *context)
+					bool is_restored, const struct executor_link_ops *ops,
+					void *context)
 {
 	struct executor_link *link = allocate_one(struct executor_link);
 	const int room = 4 * (int)WIRE_MAX_MESSAGE;
@@ -47,6 +51,10 @@ struct executor_link *executor_link_new(struct event_base *base, int socket, uin
 	link->n_targets = n_targets;
 	link->ops = ops;
 	link->context = context;
+	link->is_restored = is_restored;
+	/* No answer to what was asked before is taken for one to what we ask. */
+	if (is_restored && getrandom(&link->id, sizeof(link->id), 0) != sizeof(link->id))
+		abort();
 	link->sizes = allocate_zeroed(WIRE_MAX_CALLS, sizeof(*link->sizes));
 	link->buffer = allocate(WIRE_MAX_MESSAGE);
 	/* Whatever the VMM set it to; if it fails, sending will say so. */
@@ -56,17 +64,28 @@ struct executor_link *executor_link_new(struct event_base *base, int socket, uin
 	return link;
 }
 
-void executor_link_free(struct executor_link *link)
+void executor_link_leave(struct executor_link *link)
 {
 	if (!link)
 		return;
 	event_free(link->readable);
-	/* Wakes a thread that waits on the other end. */
-	shutdown(link->socket, SHUT_RDWR);
 	close(link->socket);
 	free(link->sizes);
 	free(link->buffer);
 	free(link);
+}
+
+void executor_link_free(struct executor_link *link)
+{
+	/* Wakes who waits on the other end, though the service manager may have ours, too. */
+	if (link)
+		shutdown(link->socket, SHUT_RDWR);
+	executor_link_leave(link);
+}
+
+int executor_link_socket(const struct executor_link *link)
+{
+	return link->socket;
 }
 
 bool executor_link_has_calls(const struct executor_link *link)
@@ -74,7 +93,7 @@ bool executor_link_has_calls(const struct executor_link *link)
 	char byte;
 
 	/* An answer that is there, though not received yet, and the end both say that it is done. */
-	return link && link->request == REQUEST_CALLS && !link->why_gone &&
+	return link && (link->request == REQUEST_CALLS || link->is_restored) && !link->why_gone &&
 	       recv(link->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
@@ -156,6 +175,7 @@ static const char *take_probed(struct executor_link *link, size_t size)
 	if (bad)
 		return bad;
 	link->request = REQUEST_NONE;
+	link->is_restored = false;
 	link->ops->probed(link->context, results);
 	return NULL;
 }
@@ -186,6 +206,8 @@ static const char *take(struct executor_link *link, size_t size)
 
 	if (bad)
 		return bad;
+	if (link->is_restored && (header.type != WIRE_PROBED || header.id != link->id))
+		return NULL;
 	if (header.id != link->id)
 		return "header.id";
 	if (header.type == WIRE_PROBED && link->request == REQUEST_PROBE)
@@ -299,6 +321,6 @@ int executor_link_new_thread(struct event_base *base, const int *fds, uint32_t n
 		close(sockets[1]);
 		return r;
 	}
-	*ret = executor_link_new(base, sockets[0], n_targets, ops, context);
+	*ret = executor_link_new(base, sockets[0], n_targets, false, ops, context);
 	return 0;
 }

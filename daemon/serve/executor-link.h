@@ -5,6 +5,10 @@
  * It is the same whether the executor is a thread of the VMM, of the daemon, or of a simulated
  * VM.  One request is under way at a time.  An executor that breaks the protocol or closes its
  * socket is gone.
+ *
+ * An executor may have been told something by a former life of the daemon.  On a restored socket it
+ * is probed first, and what comes before the answer to that belongs to what was asked before: it is
+ * done by then, whatever it was.
  */
 #ifndef KVMATTRD_EXECUTOR_LINK_H
 #define KVMATTRD_EXECUTOR_LINK_H
@@ -26,9 +30,10 @@ struct executor_link_ops {
 	void (*gone)(void *context, const char *why);
 };
 
-/* The socket is the link's from then on. */
+/* The socket is the link's from then on.  is_restored: probe it first. */
 struct executor_link *executor_link_new(struct event_base *base, int socket, uint32_t n_targets,
-					const struct executor_link_ops *ops, void *context);
+					bool is_restored, const struct executor_link_ops *ops,
+					void *context);
 /*
  * An executor in a thread of the daemon, for a kernel that takes our calls on these VM fds, which
  * stay the caller's.  Returns 0 or a negative errno.
@@ -36,7 +41,12 @@ struct executor_link *executor_link_new(struct event_base *base, int socket, uin
 __attribute__((warn_unused_result)) int executor_link_new_thread(
 	struct event_base *base, const int *fds, uint32_t n_targets,
 	const struct executor_link_ops *ops, void *context, struct executor_link **ret);
+/* Ends the connection.  NULL is fine, here and below. */
 void executor_link_free(struct executor_link *link);
+/* Closes our end; whoever else has it, the service manager, goes on with it. */
+void executor_link_leave(struct executor_link *link);
+/* The link's. */
+int executor_link_socket(const struct executor_link *link);
 /* Are there calls that the executor may be making right now, or may still make?  Asks its socket. */
 bool executor_link_has_calls(const struct executor_link *link);
 /* Nothing more will be asked: the executor's end sees the end of the connection. */

@@ -4,32 +4,51 @@
 #include "daemon/allocate.h"
 #include "daemon/log.h"
 #include "executor-link.h"
+#include "fd-store.h"
 #include "protocol/executor.h"
+#include "registration.h"
 #include "session.h"
-#include "vm-fd.h"
+#include "vm-snapshot.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <malloc.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-static void release_doomed(evutil_socket_t unused, short events, void *argument);
 
 /* ---- What the VM's state machine needs of the world --------------------------------------- */
 
 static void vm_timed_out(evutil_socket_t unused, short events, void *argument)
 {
-	struct hosted_vm *hosted = argument;
+	const struct hosted_vm *hosted = argument;
 
 	(void)unused;
 	(void)events;
-	if (hosted->vm)
-		vm_timer(hosted->vm);
-	else
-		hosted_vm_doom(hosted, KVMATTR_EXECUTOR_STUCK,
-			       "the VMM's executor did not answer the probe in time");
+	vm_timer(hosted->vm);
+}
+
+static uint64_t session_of(const struct vm_update *update)
+{
+	const struct update_message *message = update->origin;
+
+	return message->session ? message->session->id : 0;
+}
+
+static int do_record(void *context, const struct vm_batch *batch,
+		     const struct vm_in_force *in_force, uint64_t *ret_durable)
+{
+	const struct hosted_vm *hosted = context;
+
+	return vm_journal_record(hosted->journal, batch, in_force, session_of, ret_durable);
+}
+
+static void do_refused(void *context, const struct vm_update *update, enum kvmattr_status status,
+		       const char *text)
+{
+	const struct hosted_vm *hosted = context;
+
+	vm_journal_note_refused(hosted->journal, session_of(update), update, status, text);
 }
 
 static void do_execute(void *context, const struct plan *plan, size_t first)
@@ -53,20 +72,26 @@ static void do_settled(void *context)
 	}
 }
 
-static void do_set_timer(void *context, unsigned int timeout_ms)
+static void set_timer(struct event *timer, unsigned int timeout_ms)
 {
-	struct hosted_vm *hosted = context;
-	struct timeval timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
+	const struct timeval timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
 
 	if (timeout_ms)
-		event_add(hosted->timer, &timeout);
+		event_add(timer, &timeout);
 	else
-		event_del(hosted->timer);
+		event_del(timer);
+}
+
+static void do_set_timer(void *context, unsigned int timeout_ms)
+{
+	const struct hosted_vm *hosted = context;
+
+	set_timer(hosted->timer, timeout_ms);
 }
 
 static void do_report(void *context, bool is_trouble, const char *text)
 {
-	struct hosted_vm *hosted = context;
+	const struct hosted_vm *hosted = context;
 
 	log_vm(is_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, hosted->name, "%s", text);
 }
@@ -77,33 +102,45 @@ static uint64_t do_now_us(void *context)
 	return clock_now_us(CLOCK_MONOTONIC);
 }
 
-static void finish_registration(struct hosted_vm *hosted);
+/* An update of a peer is over. */
+static void settle(struct hosted_vm *hosted, struct session *session,
+		   const struct vm_update *update, enum kvmattr_status status, const char *text)
+{
+	session_settle(session, update->seqno, update->commit, update->n_in_force, status, text);
+	if (session->state != SESSION_CLOSED || session->n_unsettled)
+		return;
+	/* Closed meanwhile: with the last update of it, it is over, in the journal as well. */
+	if (hosted->journal)
+		vm_journal_note_session_closed(hosted->journal, session->id);
+	TAILQ_REMOVE(&hosted->closed_sessions, session, list);
+	session_hand_to_reaper(session);
+}
 
 static void do_answer(void *context, struct vm_update *update, enum kvmattr_status status,
 		      const char *text)
 {
 	struct hosted_vm *hosted = context;
 	struct update_message *message = update->origin;
-	bool is_last = !--message->n_unsettled;
+	struct session *session = message->session;
 
-	if (message->session) {
-		session_settle(message->session, update->seqno, vm_commit(hosted->vm),
-			       update->n_in_force, status, text);
-	} else if (status != KVMATTR_OK) {
-		hosted_vm_doom(hosted, status, text);
-	} else if (!--hosted->n_ram_updates) {
-		finish_registration(hosted);
+	if (session)
+		settle(hosted, session, update, status, text);
+	else
+		message->done(message->context, status, update->n_in_force, update->commit, text);
+	if (--message->n_unsettled)
+		return;
+	hosted->n_bytes -= message->n_bytes;
+	if (session) {
+		session->n_bytes -= message->n_bytes;
+		TAILQ_REMOVE(&session->messages, message, list);
 	}
-	if (is_last) {
-		hosted->n_bytes -= message->n_bytes;
-		if (message->session)
-			message->session->n_bytes -= message->n_bytes;
-		free(message->data);
-		free(message);
-	}
+	free(message->data);
+	free(message);
 }
 
-static const struct vm_ops vm_ops = {
+const struct vm_ops hosted_vm_ops = {
+	.record = do_record,
+	.refused = do_refused,
 	.execute = do_execute,
 	.answer = do_answer,
 	.settled = do_settled,
@@ -112,111 +149,147 @@ static const struct vm_ops vm_ops = {
 	.now_us = do_now_us,
 };
 
-/* ---- Registration, from its end to its beginning ------------------------------------------- */
-
-static void finish_registration(struct hosted_vm *hosted)
+static void do_durable(void *context, uint64_t number)
 {
-	struct {
-		struct wire_registered head;
-		struct wire_view views[KVMATTR_N_VTLS];
-	} reply = { 0 };
-	size_t size = sizeof(reply.head) + hosted->n_views * sizeof(reply.views[0]);
+	const struct hosted_vm *hosted = context;
 
-	if (hosted->is_doomed)
-		return;
-	hosted->is_ready = true;
-	hosted->daemon->vms_registered++;
-	reply.head.header = wire_header_make(WIRE_REGISTERED, size, hosted->registration_id);
-	reply.head.executor = hosted->executor_place;
-	reply.head.n_views = hosted->n_views;
-	memcpy(reply.views, hosted->views, hosted->n_views * sizeof(reply.views[0]));
-	log_vm(LOG_LEVEL_INFO, hosted->name,
-	       "registered by %s (PID %d): %u view(s), %" PRIu64
-	       " pages of RAM, %s, executor in the %s",
-	       hosted->owner->peer, hosted->owner->pid, hosted->n_views,
-	       vm_policy(hosted->vm)->n_ram_pages, kvmattr_abi_name(hosted->views[0].abi),
-	       hosted->executor_place == WIRE_EXECUTOR_DAEMON ? "daemon" : "VMM");
-	session_resume(hosted->owner);
-	session_reply(hosted->owner, &reply, size, -1);
+	if (hosted->vm)
+		vm_durable(hosted->vm, number);
 }
 
-/* The RAM that is private from the start, or that is not, as an update of the registration. */
-static struct update_message *make_ram_update(const struct hosted_vm *hosted, uint32_t private)
+const struct vm_journal_ops hosted_vm_journal_ops = {
+	.durable = do_durable,
+	.trouble = do_report,
+	.snapshot = vm_snapshot,
+};
+
+void hosted_vm_update(struct hosted_vm *hosted, const struct policy_element *element,
+		      const struct kvmattr_range *ranges, uint32_t n, hosted_vm_update_done done,
+		      void *context)
 {
 	struct update_message *message =
 		allocate_zeroed(1, sizeof(*message) + sizeof(message->updates[0]));
 	struct vm_update *update = &message->updates[0];
-	struct kvmattr_range *ranges = allocate_zeroed(hosted->n_ram, sizeof(*ranges));
 
-	for (uint32_t i = 0; i < hosted->n_ram; i++)
-		if (hosted->ram[i].private == private)
-			ranges[update->n_elements++] =
-				(struct kvmattr_range){ hosted->ram[i].gfn,
-							hosted->ram[i].n_pages };
-	message->data = ranges;
-	message->n_unsettled = 1;
+	assert(hosted->vm && !hosted->is_doomed);
+	message->done = done;
+	message->context = context;
+	message->n_updates = message->n_unsettled = 1;
+	message->data = allocate(n * sizeof(*ranges));
+	if (n)
+		memcpy(message->data, ranges, n * sizeof(*ranges));
 	update->origin = message;
 	update->actor.is_owner = true;
-	update->element.kind = KVMATTR_ADD_RAM;
-	update->element.value = (uint8_t) private;
-	update->form = WIRE_FORM_RANGES;
-	update->elements = (const uint8_t *)ranges;
-	return message;
+	update->element = *element;
+	update->form = n ? WIRE_FORM_RANGES : WIRE_FORM_NONE;
+	update->n_elements = n;
+	update->elements = message->data;
+	update->seqno = ++hosted->last_own_seqno;
+	update->received_us = clock_now_us(CLOCK_MONOTONIC);
+	vm_submit(hosted->vm, update);
 }
 
-static void add_ram(struct hosted_vm *hosted)
-{
-	struct update_message *messages[2];
-	unsigned int n = 0;
+/* ---- The executor ---------------------------------------------------------------------------- */
 
-	for (uint32_t private = 0; private < 2; private ++) {
-		messages[n] = make_ram_update(hosted, private);
-		if (messages[n]->updates[0].n_elements) {
-			n++;
-			continue;
-		}
-		free(messages[n]->data);
-		free(messages[n]);
+bool hosted_vm_has_owner(const struct hosted_vm *hosted)
+{
+	return hosted->owner && hosted->owner->state != SESSION_DETACHED;
+}
+
+static void give_up_owner(struct hosted_vm *hosted)
+{
+	char text[WIRE_TEXT_SIZE];
+
+	snprintf(text, sizeof(text),
+		 "its owner (PID %d) has not come back within %u ms of the daemon's restart "
+		 "(owner-grace-ms)",
+		 hosted->owner ? hosted->owner->pid : 0, hosted->daemon->limits.owner_grace_ms);
+	hosted_vm_doom(hosted, KVMATTR_NO_VM, text);
+}
+
+/* Too long without an answer to a probe, or without an owner. */
+static void lose_patience(evutil_socket_t unused, short events, void *argument)
+{
+	struct hosted_vm *hosted = argument;
+	char text[WIRE_TEXT_SIZE];
+
+	(void)unused;
+	(void)events;
+	if (!hosted->is_ready) {
+		hosted_vm_doom(hosted, KVMATTR_EXECUTOR_STUCK,
+			       "the VMM's executor did not answer the probe in time");
+	} else if (!hosted_vm_has_owner(hosted)) {
+		give_up_owner(hosted);
+	} else if (vm_state(hosted->vm) == VM_WAITING) {
+		snprintf(text, sizeof(text),
+			 "the VMM's executor has not answered the probe for %u ms; updates wait "
+			 "until it does",
+			 hosted->daemon->limits.vm.executor_deadline_ms);
+		do_report(hosted, true, text);
 	}
-	if (!n)
-		finish_registration(hosted);
-	hosted->n_ram_updates = n;
-	for (unsigned int i = 0; i < n; i++)
-		vm_submit(hosted->vm, &messages[i]->updates[0]);
+}
+
+void hosted_vm_await_owner(struct hosted_vm *hosted)
+{
+	const unsigned int grace_ms = hosted->daemon->limits.owner_grace_ms;
+
+	if (grace_ms)
+		set_timer(hosted->patience, grace_ms);
+	else
+		give_up_owner(hosted);
+}
+
+void hosted_vm_owner_is_back(struct hosted_vm *hosted)
+{
+	set_timer(hosted->patience, vm_state(hosted->vm) == VM_WAITING
+					    ? hosted->daemon->limits.vm.executor_deadline_ms
+					    : 0);
 }
 
 /*
  * What each view's kernel speaks.  Returns false, with status and text, if one of them cannot
- * enforce anything.
+ * enforce anything, or not what it could before the restart.
  */
 static bool decide_dialects(struct hosted_vm *hosted, const struct wire_probe_result *results,
 			    struct view *views, enum kvmattr_status *ret_status, char *text,
 			    size_t text_size)
 {
 	for (unsigned int i = 0; i < hosted->n_views; i++) {
+		const struct wire_view *known = &hosted->views[i];
+		struct dialect *dialect = &views[i].dialect;
 		char why[WIRE_TEXT_SIZE - 32];
-		int status = dialect_decide(&results[i], (enum kvmattr_abi)hosted->views[i].abi,
-					    &views[i].dialect, why, sizeof(why));
+		int status = dialect_decide(&results[i], (enum kvmattr_abi)known->abi, dialect, why,
+					    sizeof(why));
 
+		if (!status && hosted->is_ready && dialect->supported != known->supported) {
+			status = KVMATTR_ABI_MISMATCH;
+			snprintf(why, sizeof(why),
+				 "its kernel takes the attribute bits 0x%" PRIx64
+				 ", before the daemon's restart it took 0x%" PRIx64,
+				 dialect->supported, known->supported);
+		}
 		if (status) {
-			snprintf(text, text_size, "view of VTL %u: %s", hosted->views[i].vtl, why);
+			snprintf(text, text_size, "view of VTL %u: %s", known->vtl, why);
 			*ret_status = (enum kvmattr_status)status;
 			return false;
 		}
-		views[i].vtl = hosted->views[i].vtl;
+		views[i].vtl = known->vtl;
 	}
 	return true;
 }
 
-static void start_vm(struct hosted_vm *hosted, const struct view *views)
+/* There is an executor, and this is what the kernel speaks to it. */
+static void go_on(struct hosted_vm *hosted, const struct view *views)
 {
-	for (unsigned int i = 0; i < hosted->n_views; i++) {
-		hosted->views[i].abi = (uint8_t)views[i].dialect.abi;
-		hosted->views[i].supported = views[i].dialect.supported;
+	if (!hosted->is_ready) {
+		registration_go_on(hosted, views);
+		return;
 	}
-	hosted->vm = vm_new(hosted->name, policy_new(views, hosted->n_views),
-			    &hosted->daemon->limits.vm, &vm_ops, hosted);
-	add_ram(hosted);
+	if (hosted_vm_has_owner(hosted))
+		set_timer(hosted->patience, 0);
+	log_vm(LOG_LEVEL_INFO, hosted->name, "goes on after the restart: executor in the %s",
+	       hosted->executor_place == WIRE_EXECUTOR_DAEMON ? "daemon" : "VMM");
+	vm_start(hosted->vm);
 }
 
 static void vmm_probed(void *context, const struct wire_probe_result *results)
@@ -226,11 +299,16 @@ static void vmm_probed(void *context, const struct wire_probe_result *results)
 	enum kvmattr_status status;
 	char text[WIRE_TEXT_SIZE];
 
+	if (hosted->is_released) {
+		event_active(hosted->doom, EV_TIMEOUT, 0);
+		return;
+	}
 	if (hosted->is_doomed)
 		return;
-	do_set_timer(hosted, 0);
+	if (!hosted->is_ready)
+		set_timer(hosted->patience, 0);
 	if (decide_dialects(hosted, results, views, &status, text, sizeof(text)))
-		start_vm(hosted, views);
+		go_on(hosted, views);
 	else
 		hosted_vm_doom(hosted, status, text);
 }
@@ -261,8 +339,7 @@ static const struct executor_link_ops executor_ops = {
 	.gone = executor_gone,
 };
 
-/* Does KVM take our own calls on all views?  Then the executor is here, and the VM starts. */
-static bool start_with_executor_here(struct hosted_vm *hosted)
+bool hosted_vm_find_executor_here(struct hosted_vm *hosted)
 {
 	struct wire_probe_result results[KVMATTR_N_VTLS];
 	struct view views[KVMATTR_N_VTLS] = { 0 };
@@ -277,207 +354,87 @@ static bool start_with_executor_here(struct hosted_vm *hosted)
 				     &executor_ops, hosted, &hosted->executor) < 0)
 		return false;
 	hosted->executor_place = WIRE_EXECUTOR_DAEMON;
-	start_vm(hosted, views);
+	go_on(hosted, views);
 	return true;
 }
 
-static void start(struct hosted_vm *hosted, int vmm_executor_socket)
+void hosted_vm_find_executor(struct hosted_vm *hosted, int vmm_executor_socket, bool is_restored)
 {
-	if (start_with_executor_here(hosted)) {
+	if (hosted_vm_find_executor_here(hosted)) {
 		close(vmm_executor_socket);
 		return;
 	}
 	hosted->executor_place = WIRE_EXECUTOR_VMM;
 	hosted->executor = executor_link_new(hosted->daemon->base, vmm_executor_socket,
-					     hosted->n_views, &executor_ops, hosted);
-	do_set_timer(hosted, hosted->daemon->limits.vm.executor_deadline_ms);
+					     hosted->n_views, is_restored, &executor_ops, hosted);
+	if (!hosted->is_ready)
+		set_timer(hosted->patience, hosted->daemon->limits.vm.executor_deadline_ms);
 	executor_link_probe(hosted->executor);
 }
 
-__attribute__((format(printf, 4, 5))) static enum kvmattr_status refuse(char *text,
-									size_t text_size,
-									enum kvmattr_status status,
-									const char *format, ...)
+const char *hosted_vm_fd_name(const struct hosted_vm *hosted, unsigned int view, char *name,
+			      size_t size)
 {
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text, text_size, format, arguments);
-	va_end(arguments);
-	return status;
+	snprintf(name, size, "%s/view%u", vm_journal_name(hosted->journal),
+		 hosted->views[view].vtl);
+	return name;
 }
 
-static bool has_fd(const struct hosted_vm *hosted, int fd)
+const char *hosted_vm_executor_fd_name(const struct hosted_vm *hosted, char *name, size_t size)
 {
+	snprintf(name, size, "%s/executor", vm_journal_name(hosted->journal));
+	return name;
+}
+
+void hosted_vm_keep_fds(const struct hosted_vm *hosted)
+{
+	struct fd_store *store = hosted->daemon->fd_store;
+	char name[HOSTED_VM_FD_NAME_SIZE];
+
 	for (unsigned int i = 0; i < hosted->n_views; i++)
-		if (vm_fd_is_same(hosted->view_fds[i], fd))
-			return true;
-	return false;
+		fd_store_keep(store, hosted_vm_fd_name(hosted, i, name, sizeof(name)),
+			      hosted->view_fds[i]);
+	if (hosted->executor_place == WIRE_EXECUTOR_VMM)
+		fd_store_keep(store, hosted_vm_executor_fd_name(hosted, name, sizeof(name)),
+			      executor_link_socket(hosted->executor));
 }
 
-static const struct hosted_vm *find_by_fd(const struct daemon *daemon, int fd)
+void hosted_vm_forget_fds(const struct hosted_vm *hosted)
 {
-	const struct hosted_vm *hosted;
+	struct fd_store *store = hosted->daemon->fd_store;
+	char name[HOSTED_VM_FD_NAME_SIZE];
 
-	LIST_FOREACH (hosted, &daemon->vms, list)
-		if (has_fd(hosted, fd))
-			return hosted;
-	LIST_FOREACH (hosted, &daemon->released_vms, list)
-		if (executor_link_has_calls(hosted->executor) && has_fd(hosted, fd))
-			return hosted;
-	return NULL;
+	for (unsigned int i = 0; i < hosted->n_views; i++)
+		fd_store_forget(store, hosted_vm_fd_name(hosted, i, name, sizeof(name)));
+	fd_store_forget(store, hosted_vm_executor_fd_name(hosted, name, sizeof(name)));
 }
 
-/* Is every view a VM of its own, all real or all simulated, with a VTL of its own? */
-static enum kvmattr_status check_views(const struct daemon *daemon, const struct wire_view *views,
-				       unsigned int n, const int *fds, bool *ret_is_simulated,
-				       char *text, size_t size)
+/* ---- Beginning and end ----------------------------------------------------------------------- */
+
+static void release_doomed(evutil_socket_t unused, short events, void *argument)
 {
-	enum vm_fd_kind first = VM_FD_NONE;
-	unsigned int vtls = 0;
-
-	for (unsigned int i = 0; i < n; i++) {
-		char why[160];
-		const struct hosted_vm *other;
-		enum vm_fd_kind kind = vm_fd_identify(fds[i], why, sizeof(why));
-
-		if (vtls >> views[i].vtl & 1)
-			return refuse(text, size, KVMATTR_INVALID_PARAMETER, "VTL %u has two views",
-				      views[i].vtl);
-		vtls |= 1u << views[i].vtl;
-		if (kind == VM_FD_NONE)
-			return refuse(text, size, KVMATTR_NOT_A_VM,
-				      "the fd for VTL %u is no VM: %s", views[i].vtl, why);
-		if (kind == VM_FD_SIMULATED && !daemon->allow_simulated)
-			return refuse(
-				text, size, KVMATTR_NOT_A_VM,
-				"the fd for VTL %u is a simulated VM, which this daemon takes only "
-				"with --allow-simulated",
-				views[i].vtl);
-		if (i && kind != first)
-			return refuse(text, size, KVMATTR_INVALID_PARAMETER,
-				      "the views are partly simulated");
-		first = kind;
-		other = find_by_fd(daemon, fds[i]);
-		if (other)
-			return refuse(
-				text, size, KVMATTR_VM_EXISTS,
-				other->is_released
-					? "the VM of VTL %u was '%s', whose executor still makes calls: "
-					  "close that registration's executor and try again"
-					: "the VM of VTL %u is registered already, as '%s'",
-				views[i].vtl, other->name);
-		for (unsigned int j = 0; j < i; j++)
-			if (vm_fd_is_same(fds[i], fds[j]))
-				return refuse(text, size, KVMATTR_INVALID_PARAMETER,
-					      "VTL %u and VTL %u have the same VM", views[j].vtl,
-					      views[i].vtl);
-	}
-	if (!(vtls & 1))
-		return refuse(text, size, KVMATTR_INVALID_PARAMETER, "there is no view of VTL 0");
-	*ret_is_simulated = first == VM_FD_SIMULATED;
-	return KVMATTR_OK;
+	(void)unused;
+	(void)events;
+	hosted_vm_release(argument);
 }
 
-static enum kvmattr_status check_name(const struct daemon *daemon, const char *name, char *text,
-				      size_t size)
-{
-	const struct hosted_vm *hosted;
-
-	if (!kvmattr_is_vm_name(name))
-		return refuse(
-			text, size, KVMATTR_INVALID_PARAMETER,
-			"'%s' is no name for a VM: 1 to 63 letters, digits, '.', '_' and '-', the "
-			"first no '.' or '-'",
-			name);
-	if (daemon->n_vms + daemon->n_released_vms >= daemon->limits.max_vms)
-		return refuse(text, size, KVMATTR_LIMIT_EXCEEDED,
-			      "the daemon hosts %u VMs, as many as it may (max-vms)",
-			      daemon->n_vms);
-	LIST_FOREACH (hosted, &daemon->vms, list)
-		if (!strcmp(hosted->name, name))
-			return refuse(text, size, KVMATTR_VM_EXISTS,
-				      "a VM named '%s' is registered already (PID %d)", name,
-				      hosted->owner ? hosted->owner->pid : 0);
-	return KVMATTR_OK;
-}
-
-static struct hosted_vm *hosted_vm_new(struct session *owner, const struct wire_register *message)
+struct hosted_vm *hosted_vm_new(struct daemon *daemon, const char *name)
 {
 	struct hosted_vm *hosted = allocate_one(struct hosted_vm);
-	struct daemon *daemon = owner->daemon;
 
 	hosted->daemon = daemon;
-	snprintf(hosted->name, sizeof(hosted->name), "%s", message->name);
-	hosted->registration_id = message->header.id;
-	hosted->n_views = message->n_views;
-	hosted->n_ram = message->n_ram;
-	hosted->registered_us = clock_now_us(CLOCK_REALTIME);
-	hosted->owner = owner;
+	snprintf(hosted->name, sizeof(hosted->name), "%s", name);
+	for (unsigned int i = 0; i < KVMATTR_N_VTLS; i++)
+		hosted->view_fds[i] = -1;
 	TAILQ_INIT(&hosted->sessions);
+	TAILQ_INIT(&hosted->closed_sessions);
 	hosted->timer = event_new(daemon->base, -1, 0, vm_timed_out, hosted);
+	hosted->patience = event_new(daemon->base, -1, 0, lose_patience, hosted);
 	hosted->doom = event_new(daemon->base, -1, 0, release_doomed, hosted);
 	LIST_INSERT_HEAD(&daemon->vms, hosted, list);
 	daemon->n_vms++;
 	return hosted;
 }
-
-static const char *parse_parts(const void *data, const struct wire_register *message,
-			       struct wire_view *views, struct wire_ram *ram)
-{
-	const char *bad = NULL;
-
-	for (uint32_t i = 0; i < message->n_views && !bad; i++)
-		bad = wire_at_register_view(data, message, i, &views[i]);
-	for (uint32_t i = 0; i < message->n_ram && !bad; i++)
-		bad = wire_at_register_ram(data, message, i, &ram[i]);
-	return bad;
-}
-
-const char *hosted_vm_register(struct session *owner, const void *data, size_t size,
-			       struct seqpacket_fds *fds)
-{
-	struct wire_view views[KVMATTR_N_VTLS];
-	struct wire_ram ram[WIRE_MAX_RAM];
-	struct wire_register message;
-	const char *bad = wire_get_register(data, size, &message);
-	struct hosted_vm *hosted;
-	enum kvmattr_status status;
-	char text[WIRE_TEXT_SIZE];
-	bool is_simulated = false;
-
-	if (!bad)
-		bad = parse_parts(data, &message, views, ram);
-	if (!bad && (fds->n != 1 + message.n_views || !vm_fd_is_seqpacket(fds->fd[0])))
-		bad = "file descriptors (an executor's SOCK_SEQPACKET socket, then one VM for each view)";
-	if (bad)
-		return bad;
-
-	status = check_name(owner->daemon, message.name, text, sizeof(text));
-	if (!status)
-		status = check_views(owner->daemon, views, message.n_views, fds->fd + 1,
-				     &is_simulated, text, sizeof(text));
-	if (status) {
-		seqpacket_fds_close(fds);
-		log_vm(LOG_LEVEL_WARNING, message.name, "registration by %s (PID %d) refused: %s",
-		       owner->peer, owner->pid, text);
-		session_refuse(owner, message.header.id, status, text);
-		return NULL;
-	}
-
-	hosted = hosted_vm_new(owner, &message);
-	hosted->is_simulated = is_simulated;
-	memcpy(hosted->views, views, message.n_views * sizeof(views[0]));
-	hosted->ram = allocate_zeroed(message.n_ram, sizeof(ram[0]));
-	memcpy(hosted->ram, ram, message.n_ram * sizeof(ram[0]));
-	for (uint32_t i = 0; i < message.n_views; i++)
-		hosted->view_fds[i] = seqpacket_fds_take(fds, 1 + i);
-	session_bind(owner, hosted);
-	start(hosted, seqpacket_fds_take(fds, 0));
-	return NULL;
-}
-
-/* ---- Release --------------------------------------------------------------------------------- */
 
 void hosted_vm_doom(struct hosted_vm *hosted, enum kvmattr_status status, const char *text)
 {
@@ -487,13 +444,6 @@ void hosted_vm_doom(struct hosted_vm *hosted, enum kvmattr_status status, const 
 	hosted->doom_status = status;
 	snprintf(hosted->doom_text, sizeof(hosted->doom_text), "%s", text);
 	event_active(hosted->doom, EV_TIMEOUT, 0);
-}
-
-static void release_doomed(evutil_socket_t unused, short events, void *argument)
-{
-	(void)unused;
-	(void)events;
-	hosted_vm_release(argument);
 }
 
 static void tell_sessions(struct hosted_vm *hosted)
@@ -506,7 +456,7 @@ static void tell_sessions(struct hosted_vm *hosted)
 		/* The registration failed: that is the answer to it, and the owner may try again. */
 		session = hosted->owner;
 		session_bind(session, NULL);
-		session_resume(session);
+		session_read_again(session);
 		session_refuse(session, hosted->registration_id, hosted->doom_status,
 			       hosted->doom_text);
 	}
@@ -514,18 +464,45 @@ static void tell_sessions(struct hosted_vm *hosted)
 		session_close(session, KVMATTR_NO_VM, text);
 }
 
-/* The last of it: what holds the guest's memory. */
-static void free_released(struct hosted_vm *hosted)
+static void free_timers(struct hosted_vm *hosted)
 {
-	executor_link_free(hosted->executor);
-	for (unsigned int i = 0; i < hosted->n_views; i++)
-		close(hosted->view_fds[i]);
+	event_free(hosted->timer);
+	event_free(hosted->patience);
+}
+
+/* The last of it: what holds the guest's memory. */
+static void free_rest(struct hosted_vm *hosted)
+{
+	for (unsigned int i = 0; i < KVMATTR_N_VTLS; i++)
+		if (hosted->view_fds[i] >= 0)
+			close(hosted->view_fds[i]);
 	event_free(hosted->doom);
 	LIST_REMOVE(hosted, list);
-	hosted->daemon->n_released_vms--;
 	free(hosted);
 	/* A VM's maps are most of what the daemon holds, in small pieces: give them back. */
 	malloc_trim(0);
+}
+
+void hosted_vm_free(struct hosted_vm *hosted)
+{
+	hosted->daemon->n_vms--;
+	free_timers(hosted);
+	free_rest(hosted);
+}
+
+/* Before anyone is told: what a former life of the daemon would find is that the VM is gone. */
+static void end_journal(struct hosted_vm *hosted)
+{
+	struct vm_journal *journal = hosted->journal;
+
+	if (!journal)
+		return;
+	fd_store_forget_vm(hosted->daemon->fd_store, vm_journal_name(journal));
+	hosted->journal = NULL;
+	if (hosted->is_ready)
+		vm_journal_close(journal, hosted->doom_status, hosted->doom_text);
+	else
+		vm_journal_discard(journal);
 }
 
 /* Nobody's any more: the name is free, everyone who had to do with it is told. */
@@ -540,16 +517,24 @@ static void let_go(struct hosted_vm *hosted)
 		log_vm(LOG_LEVEL_WARNING, hosted->name, "registration failed: %s",
 		       hosted->doom_text);
 	}
+	end_journal(hosted);
 	vm_free(hosted->vm, hosted->doom_text);
 	hosted->vm = NULL;
 	tell_sessions(hosted);
-	event_free(hosted->timer);
+	free_timers(hosted);
 	free(hosted->ram);
 	LIST_REMOVE(hosted, list);
 	daemon->n_vms--;
 	LIST_INSERT_HEAD(&daemon->released_vms, hosted, list);
 	daemon->n_released_vms++;
 	hosted->is_released = true;
+}
+
+static void free_released(struct hosted_vm *hosted)
+{
+	executor_link_free(hosted->executor);
+	hosted->daemon->n_released_vms--;
+	free_rest(hosted);
 }
 
 void hosted_vm_release(struct hosted_vm *hosted)
@@ -566,4 +551,25 @@ void hosted_vm_release(struct hosted_vm *hosted)
 		}
 	}
 	free_released(hosted);
+}
+
+void hosted_vm_suspend(struct hosted_vm *hosted)
+{
+	struct vm_journal *journal = hosted->journal;
+	struct session *session;
+
+	hosted->is_doomed = true; /* whatever an update's end leads to, it is too late for it */
+	hosted->journal = NULL;
+	if (journal && hosted->is_ready)
+		vm_journal_close(journal, KVMATTR_OK, "");
+	else if (journal)
+		vm_journal_discard(journal);
+	while ((session = TAILQ_FIRST(&hosted->sessions)))
+		session_drop(session);
+	hosted->owner = NULL;
+	vm_free(hosted->vm, "");
+	hosted->vm = NULL;
+	executor_link_leave(hosted->executor);
+	free(hosted->ram);
+	hosted_vm_free(hosted);
 }

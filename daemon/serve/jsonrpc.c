@@ -18,7 +18,8 @@ struct jsonrpc {
 	void *context;
 	struct json_text text;
 	/* the request whose calls are being made */
-	bool has_work;
+	bool has_request;
+	bool is_waiting; /* the call that was made last is to be answered later */
 	bool is_batch;
 	struct json_object *request;
 	size_t next;      /* call of the batch */
@@ -155,15 +156,28 @@ static const char *check_call(struct json_object *call, struct json_object **ret
 	return NULL;
 }
 
-static void make_call(struct jsonrpc *rpc, struct json_object *call)
+/* What became of a call that was made; a notification's is nobody's. */
+static void conclude(struct jsonrpc *rpc, struct json_object *call, struct jsonrpc_answer *answer)
+{
+	struct json_object *id = NULL;
+
+	if (json_object_object_get_ex(call, "id", &id)) {
+		write_answer(rpc, answer, id);
+		return;
+	}
+	json_object_put(answer->result);
+	json_object_put(answer->data);
+}
+
+/* Returns false if the answer comes later. */
+static bool make_call(struct jsonrpc *rpc, struct json_object *call)
 {
 	struct json_object *id = NULL, *method = NULL, *params = NULL;
 	struct jsonrpc_answer answer = { 0 };
-	bool has_id = json_object_is_type(call, json_type_object) &&
-		      json_object_object_get_ex(call, "id", &id);
 	const char *wrong = check_call(call, &method, &params);
 
-	if (has_id && !is_id(id)) {
+	if (json_object_is_type(call, json_type_object) &&
+	    json_object_object_get_ex(call, "id", &id) && !is_id(id)) {
 		id = NULL;
 		if (!wrong)
 			wrong = "id: has to be a string, a number that fits 64 bits, or null";
@@ -171,15 +185,12 @@ static void make_call(struct jsonrpc *rpc, struct json_object *call)
 	if (wrong) {
 		refuse_standard(&answer, JSONRPC_INVALID_REQUEST, *wrong ? wrong : NULL);
 		write_answer(rpc, &answer, id);
-		return;
+		return true;
 	}
-	rpc->ops->dispatch(rpc->context, json_object_get_string(method), params, &answer);
-	if (has_id) {
-		write_answer(rpc, &answer, id);
-	} else {
-		json_object_put(answer.result);
-		json_object_put(answer.data);
-	}
+	if (!rpc->ops->dispatch(rpc->context, json_object_get_string(method), params, &answer))
+		return false;
+	conclude(rpc, call, &answer);
+	return true;
 }
 
 /* An error that belongs to no call. */
@@ -235,7 +246,7 @@ static void begin_request(struct jsonrpc *rpc)
 		}
 	}
 	rpc->request = request;
-	rpc->has_work = true;
+	rpc->has_request = true;
 	rpc->next = 0;
 	rpc->n_answers = 0;
 }
@@ -254,7 +265,7 @@ size_t jsonrpc_feed(struct jsonrpc *rpc, const char *bytes, size_t n)
 	enum json_text_result result;
 	size_t taken = 0;
 
-	if (rpc->has_work || !n)
+	if (rpc->has_request || !n)
 		return 0;
 	result = json_text_feed(&rpc->text, bytes, n, &taken, &reason);
 	take(rpc, result, reason);
@@ -266,23 +277,30 @@ void jsonrpc_end(struct jsonrpc *rpc)
 	const char *reason = NULL;
 	enum json_text_result result;
 
-	assert(!rpc->has_work);
+	assert(!rpc->has_request);
 	result = json_text_end(&rpc->text, &reason);
 	take(rpc, result, reason);
 }
 
 bool jsonrpc_has_work(const struct jsonrpc *rpc)
 {
-	return rpc->has_work;
+	return rpc->has_request && !rpc->is_waiting;
 }
 
-void jsonrpc_work(struct jsonrpc *rpc)
+bool jsonrpc_is_waiting(const struct jsonrpc *rpc)
 {
-	assert(rpc->has_work);
-	if (!rpc->is_batch) {
-		make_call(rpc, rpc->request);
-	} else {
-		make_call(rpc, json_object_array_get_idx(rpc->request, rpc->next));
+	return rpc->is_waiting;
+}
+
+static struct json_object *current_call(const struct jsonrpc *rpc)
+{
+	return rpc->is_batch ? json_object_array_get_idx(rpc->request, rpc->next) : rpc->request;
+}
+
+/* The current call is over: on to the next of a batch, or the request is, too. */
+static void go_on(struct jsonrpc *rpc)
+{
+	if (rpc->is_batch) {
 		rpc->next++;
 		if (rpc->next < json_object_array_length(rpc->request))
 			return;
@@ -291,5 +309,21 @@ void jsonrpc_work(struct jsonrpc *rpc)
 	}
 	json_object_put(rpc->request);
 	rpc->request = NULL;
-	rpc->has_work = false;
+	rpc->has_request = false;
+}
+
+void jsonrpc_work(struct jsonrpc *rpc)
+{
+	assert(jsonrpc_has_work(rpc));
+	rpc->is_waiting = !make_call(rpc, current_call(rpc));
+	if (!rpc->is_waiting)
+		go_on(rpc);
+}
+
+void jsonrpc_finish(struct jsonrpc *rpc, struct jsonrpc_answer *answer)
+{
+	assert(rpc->is_waiting);
+	rpc->is_waiting = false;
+	conclude(rpc, current_call(rpc), answer);
+	go_on(rpc);
 }

@@ -7,11 +7,14 @@
  * bytes, and has one call made at a time, so that a batch of a thousand calls can be interrupted
  * for others, and its answers need never be held all at once.
  *
- *	while (there is room for answers)
+ *	while (there is room for answers && !jsonrpc_is_waiting(rpc))
  *		if (jsonrpc_has_work(rpc))
  *			jsonrpc_work(rpc);
  *		else
  *			taken += jsonrpc_feed(rpc, bytes + taken, n - taken);
+ *
+ * A call may be answered later.  Until then no other one of this peer is made, in a batch or not:
+ * so its answers stay in the order of its calls, and it never has more than one under way.
  *
  * Every answer is a line.  What is no JSON gets its error, the rest of the line is skipped, and
  * the next line is looked at anew.  Knows no socket and no method.
@@ -50,9 +53,10 @@ struct jsonrpc_answer {
 struct jsonrpc_ops {
 	/*
 	 * Makes the call; what is in the answer is this room's to release.  params is an array,
-	 * an object, or NULL where there are none.
+	 * an object, or NULL where there are none.  Returns false if the answer comes later, by
+	 * jsonrpc_finish().
 	 */
-	void (*dispatch)(void *context, const char *method, struct json_object *params,
+	bool (*dispatch)(void *context, const char *method, struct json_object *params,
 			 struct jsonrpc_answer *answer);
 	/* Takes bytes that are to go to the peer. */
 	void (*write)(void *context, const char *bytes, size_t n);
@@ -64,13 +68,19 @@ struct jsonrpc;
 struct jsonrpc *jsonrpc_new(const struct jsonrpc_ops *ops, void *context);
 void jsonrpc_free(struct jsonrpc *rpc);
 
-/* Takes bytes, at most to the end of one request, and returns how many: 0 while there is work. */
+/*
+ * Takes bytes, at most to the end of one request, and returns how many: 0 while there is work, or a
+ * call is not answered.
+ */
 size_t jsonrpc_feed(struct jsonrpc *rpc, const char *bytes, size_t n);
-/* The peer sends no more; not while there is work. */
+/* The peer sends no more; not while there is work, or a call is not answered. */
 void jsonrpc_end(struct jsonrpc *rpc);
 /* Whether calls of a request are still to be made, and making one of them. */
 bool jsonrpc_has_work(const struct jsonrpc *rpc);
 void jsonrpc_work(struct jsonrpc *rpc);
+/* Whether the last call is to be answered later, and answering it; not from within dispatch. */
+bool jsonrpc_is_waiting(const struct jsonrpc *rpc);
+void jsonrpc_finish(struct jsonrpc *rpc, struct jsonrpc_answer *answer);
 
 /* Makes answer an error; data is the answer's, and may be NULL. */
 __attribute__((format(printf, 4, 5))) void jsonrpc_refuse(struct jsonrpc_answer *answer, int code,

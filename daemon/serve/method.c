@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "method.h"
 
+#include "daemon/allocate.h"
+#include "daemon/journal/base64.h"
+#include "daemon/journal/catalogue.h"
 #include "json-put.h"
 
 #include <assert.h>
@@ -34,6 +37,12 @@ const char *method_type_name(enum method_type type)
 		return "address";
 	case METHOD_ACCESS:
 		return "access";
+	case METHOD_JOURNAL:
+		return "journal";
+	case METHOD_PLACE:
+		return "place";
+	case METHOD_DATA:
+		return "base64";
 	}
 	abort();
 }
@@ -139,6 +148,58 @@ static bool take_vm(struct method_call *call, struct json_object *value, const c
 	return true;
 }
 
+/* Without NULs: what follows one would be looked at by nobody. */
+static const char *plain_text(struct json_object *value)
+{
+	const char *text = json_object_get_string(value);
+
+	return strlen(text) == (size_t)json_object_get_string_len(value) ? text : NULL;
+}
+
+/* The VM of that name that is registered, with its journal. */
+static struct hosted_vm *find_open(struct daemon *daemon, const char *name)
+{
+	struct hosted_vm *hosted = daemon_find_vm(daemon, name);
+
+	return hosted && hosted->journal ? hosted : NULL;
+}
+
+/*
+ * A directory's name has a form that decides: whatever a VM is called, it cannot stand in for a
+ * journal, nor can a name lead out of the directory of journals.
+ */
+static bool take_journal(struct method_call *call, struct json_object *value, const char *path,
+			 struct method_argument *argument, struct jsonrpc_answer *answer)
+{
+	char vm[KVMATTR_NAME_SIZE];
+	const char *name;
+
+	if (!json_object_is_type(value, json_type_string))
+		return refuse_params(answer, path,
+				     "has to be the name of a VM or of a journal, is %s",
+				     json_type_name(value));
+	name = plain_text(value);
+	if (name && catalogue_is_name(name, vm)) {
+		snprintf(argument->journal, sizeof(argument->journal), "%s", name);
+		argument->hosted = find_open(call->daemon, vm);
+		if (argument->hosted &&
+		    strcmp(vm_journal_name(argument->hosted->journal), name) != 0)
+			argument->hosted = NULL;
+		return true;
+	}
+	argument->hosted = name ? find_open(call->daemon, name) : NULL;
+	if (!argument->hosted) {
+		method_refuse(answer, KVMATTR_NO_VM,
+			      "no VM is named \"" SHOWN "\"; the journal of one that is gone goes "
+			      "by its directory's name: journal.list has them all",
+			      json_object_get_string(value));
+		return false;
+	}
+	snprintf(argument->journal, sizeof(argument->journal), "%s",
+		 vm_journal_name(argument->hosted->journal));
+	return true;
+}
+
 static bool take_integer(const struct method_parameter *parameter, struct json_object *value,
 			 const char *path, struct method_argument *argument,
 			 struct jsonrpc_answer *answer)
@@ -225,6 +286,48 @@ static bool take_access(struct json_object *value, const char *path,
 			     json_object_get_string(value));
 }
 
+/* Decimal digits, up to the end or to the character given. */
+static const char *parse_number(const char *text, char end, uint64_t *ret)
+{
+	size_t n = strspn(text, "0123456789");
+
+	if (!n || n > 19 || text[n] != end)
+		return NULL;
+	*ret = strtoull(text, NULL, 10);
+	return text + n;
+}
+
+static bool take_place(struct json_object *value, const char *path,
+		       struct method_argument *argument, struct jsonrpc_answer *answer)
+{
+	const char *text = json_object_is_type(value, json_type_string) ? plain_text(value) : NULL;
+
+	if (text)
+		text = parse_number(text, ':', &argument->number);
+	if (!text || !parse_number(text + 1, '\0', &argument->second))
+		return refuse_params(answer, path,
+				     "has to be two numbers such as \"12:3\", as an earlier answer "
+				     "had them");
+	return true;
+}
+
+static bool take_data(struct json_object *value, const char *path, struct method_argument *argument,
+		      struct jsonrpc_answer *answer)
+{
+	size_t length;
+
+	if (!json_object_is_type(value, json_type_string))
+		return refuse_params(answer, path, "has to be bytes in base64, is %s",
+				     json_type_name(value));
+	length = (size_t)json_object_get_string_len(value);
+	argument->data = allocate(BASE64_MAX_SIZE(length));
+	if (!base64_decode(json_object_get_string(value), length, argument->data,
+			   &argument->n_data))
+		return refuse_params(answer, path,
+				     "has to be base64 with padding and without line breaks");
+	return true;
+}
+
 static bool take_argument(struct method_call *call, size_t i, struct json_object *value,
 			  const char *path, struct jsonrpc_answer *answer)
 {
@@ -244,6 +347,12 @@ static bool take_argument(struct method_call *call, size_t i, struct json_object
 		return take_address(value, path, argument, answer);
 	case METHOD_ACCESS:
 		return take_access(value, path, argument, answer);
+	case METHOD_JOURNAL:
+		return take_journal(call, value, path, argument, answer);
+	case METHOD_PLACE:
+		return take_place(value, path, argument, answer);
+	case METHOD_DATA:
+		return take_data(value, path, argument, answer);
 	}
 	abort();
 }
@@ -341,7 +450,13 @@ bool method_take_arguments(struct method_call *call, struct json_object *params,
 	return true;
 }
 
-static const struct method_argument *find(const struct method_call *call, const char *name)
+void method_drop_arguments(struct method_call *call)
+{
+	for (size_t i = 0; i < METHOD_MAX_PARAMETERS; i++)
+		free(call->arguments[i].data);
+}
+
+const struct method_argument *method_argument(const struct method_call *call, const char *name)
 {
 	for (size_t i = 0; call->method->parameters[i].name; i++)
 		if (!strcmp(call->method->parameters[i].name, name))
@@ -353,17 +468,35 @@ static const struct method_argument *find(const struct method_call *call, const 
 
 bool method_is_given(const struct method_call *call, const char *name)
 {
-	return find(call, name)->is_given;
+	return method_argument(call, name)->is_given;
 }
 
 uint64_t method_number(const struct method_call *call, const char *name, uint64_t otherwise)
 {
-	const struct method_argument *argument = find(call, name);
+	const struct method_argument *argument = method_argument(call, name);
 
 	return argument->is_given ? argument->number : otherwise;
 }
 
 struct hosted_vm *method_vm(const struct method_call *call, const char *name)
 {
-	return find(call, name)->hosted;
+	return method_argument(call, name)->hosted;
+}
+
+void method_answer_later(const struct method_call *call, void (*cancel)(void *context),
+			 void *context)
+{
+	struct method_peer *peer = call->peer;
+
+	assert(!peer->is_waiting);
+	peer->is_waiting = true;
+	peer->cancel = cancel;
+	peer->context = context;
+}
+
+void method_finish(struct method_peer *peer, struct jsonrpc_answer *answer)
+{
+	assert(peer->is_waiting);
+	peer->is_waiting = false;
+	peer->finish(peer, answer);
 }

@@ -6,6 +6,9 @@
  * Nothing reaches a function that its description does not allow: unknown parameters are refused
  * by name, wrong types by path, numbers by their range, VMs that are not there by saying which are.
  * What is described is also what rpc.methods says, so the two cannot differ.
+ *
+ * A function answers at once, or says that it will answer later: then its peer waits, and nobody
+ * else.
  */
 #ifndef KVMATTRD_METHOD_H
 #define KVMATTRD_METHOD_H
@@ -23,6 +26,9 @@ enum method_type {
 	METHOD_INTEGER, /* from minimum to maximum */
 	METHOD_ADDRESS, /* "0x…" or an integer, in bytes, up to the end of guest memory */
 	METHOD_ACCESS,  /* "r", "w" or "x"; as a number: KVMATTR_READ, _WRITE or _EXECUTE */
+	METHOD_JOURNAL, /* the name of a VM that is registered, or of a journal's directory */
+	METHOD_PLACE,   /* "12:3": where an answer said to go on; two numbers */
+	METHOD_DATA,    /* bytes in base64 */
 };
 
 struct method_parameter {
@@ -42,14 +48,35 @@ enum method_role { METHOD_OBSERVER, METHOD_OPERATOR };
 struct method_argument {
 	bool is_given;
 	uint64_t number;
+	uint64_t second; /* of METHOD_PLACE */
 	struct hosted_vm *hosted;
+	char journal
+		[VM_JOURNAL_NAME_SIZE]; /* a directory's name; whether it is there is not known */
+	uint8_t *data;                  /* the call's, until it is made */
+	size_t n_data;
 };
 
 struct method;
+struct questions;
+struct import;
+
+/* Whoever calls, from one connection. */
+struct method_peer {
+	bool is_operator;
+	struct questions *questions; /* of all peers: what they ask about the past */
+	struct import *import;       /* that is being received from this one, or NULL */
+	/* A call that was made and not answered. */
+	bool is_waiting;
+	void (*cancel)(void *context);
+	void *context;
+	/* The maker's: sends the answer. */
+	void (*finish)(struct method_peer *peer, struct jsonrpc_answer *answer);
+};
 
 struct method_call {
 	struct daemon *daemon;
 	const struct control *control;
+	struct method_peer *peer;
 	const struct method *method;
 	struct method_argument arguments[METHOD_MAX_PARAMETERS];
 };
@@ -59,7 +86,7 @@ struct method {
 	const char *summary; /* one line */
 	const char *result;  /* its members */
 	enum method_role role;
-	/* Fills in the answer's result, or refuses. */
+	/* Fills in the answer's result, or refuses, or answers later. */
 	void (*run)(const struct method_call *call, struct jsonrpc_answer *answer);
 	struct method_parameter parameters[METHOD_MAX_PARAMETERS + 1];
 };
@@ -69,11 +96,24 @@ __attribute__((warn_unused_result)) bool method_take_arguments(struct method_cal
 							       struct json_object *params,
 							       struct jsonrpc_answer *answer);
 
+/* Releases what method_take_arguments() has made. */
+void method_drop_arguments(struct method_call *call);
+
 /* The argument of that name, which is in the method's description (asserted). */
 bool method_is_given(const struct method_call *call, const char *name);
 uint64_t method_number(const struct method_call *call, const char *name, uint64_t otherwise);
-/* NULL if it was not given. */
+/* All of it. */
+const struct method_argument *method_argument(const struct method_call *call, const char *name);
+/* NULL if it was not given; of METHOD_JOURNAL, if it is no VM's that is registered. */
 struct hosted_vm *method_vm(const struct method_call *call, const char *name);
+
+/*
+ * The call is answered by method_finish(), not from within run.  cancel is told if the peer goes
+ * before that: then there is nobody to answer, and peer is not to be touched any more.
+ */
+void method_answer_later(const struct method_call *call, void (*cancel)(void *context),
+			 void *context);
+void method_finish(struct method_peer *peer, struct jsonrpc_answer *answer);
 
 /* "address" and the like. */
 const char *method_type_name(enum method_type type);

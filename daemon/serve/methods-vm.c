@@ -32,6 +32,19 @@ static void put_at_a_glance(struct json_object *object, const struct hosted_vm *
 	json_put_number(object, "ram_pages", policy->n_ram_pages);
 	json_put_number(object, "private_pages", policy->n_private_pages);
 	json_put_number(object, "registered_us", hosted->registered_us);
+	json_put_boolean(object, "recovered", hosted->is_recovered);
+	json_put_text(object, "journal", vm_journal_name(hosted->journal));
+}
+
+/* After a restart of the daemon: those whose peers have not come back so far. */
+static unsigned int count_detached(const struct hosted_vm *hosted)
+{
+	const struct session *session;
+	unsigned int n = 0;
+
+	TAILQ_FOREACH (session, &hosted->sessions, list)
+		n += session->state == SESSION_DETACHED;
+	return n;
 }
 
 void method_vm_list(const struct method_call *call, struct jsonrpc_answer *answer)
@@ -56,6 +69,7 @@ void method_vm_list(const struct method_call *call, struct jsonrpc_answer *answe
 			if (policy->layers[k].enabled)
 				json_put_next_number(array, k);
 		json_put_number(object, "sessions", hosted->n_sessions);
+		json_put_number(object, "detached_sessions", count_detached(hosted));
 	}
 }
 
@@ -115,6 +129,18 @@ static void put_layers(struct json_object *layers, const struct policy *policy)
 	}
 }
 
+static const char *session_state_name(const struct session *session)
+{
+	static const char *const names[] = {
+		[SESSION_CONNECTED] = "connected",
+		[SESSION_DETACHED] = "detached",
+		[SESSION_RESTARTING] = "restarting",
+		[SESSION_CLOSED] = "closed",
+	};
+
+	return names[session->state];
+}
+
 static void put_session(struct json_object *object, const struct session *session)
 {
 	json_put_number(object, "id", session->id);
@@ -132,6 +158,7 @@ static void put_session(struct json_object *object, const struct session *sessio
 	json_put_text(object, "peer", session->peer);
 	json_put_integer(object, "pid", session->pid);
 	json_put_number(object, "uid", session->uid);
+	json_put_text(object, "state", session_state_name(session));
 	json_put_boolean(object, "connected", session->socket >= 0);
 	json_put_number(object, "in_flight", session->n_unsettled);
 	json_put_number(object, "last_seqno", session->last_seqno);

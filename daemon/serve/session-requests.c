@@ -8,6 +8,8 @@
 #include "daemon/log.h"
 #include "hosted-vm.h"
 #include "map-walk.h"
+#include "registration.h"
+#include "session-resume.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -36,7 +38,7 @@ static const char *take_register(struct session *session, const struct message *
 			       "this connection has a VM already; use another one for another VM");
 		return NULL;
 	}
-	return hosted_vm_register(session, message->data, message->size, message->fds);
+	return registration_begin(session, message->data, message->size, message->fds);
 }
 
 /* All of the message is checked before any of it is submitted. */
@@ -67,6 +69,11 @@ static const char *parse_updates(struct session *session, const struct wire_upda
 		update->n_elements = from.n_elements;
 		update->seqno = list->header.id + i;
 		update->received_us = received_us;
+		bad = i ? NULL
+			: session_check_begun(session, &from, update->elements,
+					      &update->n_in_force);
+		if (bad)
+			return bad;
 	}
 	return offset == size ? NULL : "n_updates";
 }
@@ -93,8 +100,10 @@ static const char *take_updates(struct session *session, const struct message *m
 		return bad;
 	}
 	parsed->session = session;
-	parsed->n_unsettled = list.n_updates;
+	parsed->n_updates = parsed->n_unsettled = list.n_updates;
 	parsed->n_bytes = message->size + list.n_updates * sizeof(parsed->updates[0]);
+	TAILQ_INSERT_TAIL(&session->messages, parsed, list);
+	session->n_begun = 0;
 	session->n_bytes += parsed->n_bytes;
 	session->hosted->n_bytes += parsed->n_bytes;
 	session->n_unsettled += list.n_updates;
@@ -207,7 +216,10 @@ static const char *take_open_agent(struct session *session, const struct message
 	struct wire_open_agent open;
 	struct policy_actor actor;
 	const char *bad = wire_get_open_agent(message->data, message->size, &open);
-	int sockets[2];
+	struct vm_record_session facts;
+	struct session *agent;
+	char text[WIRE_TEXT_SIZE];
+	int sockets[2], r;
 
 	if (bad)
 		return bad;
@@ -232,10 +244,26 @@ static const char *take_open_agent(struct session *session, const struct message
 		return NULL;
 	}
 	actor = (struct policy_actor){ .vtl = (uint8_t)open.vtl, .rights = open.rights };
-	session_new(session->daemon, sockets[0], session->hosted, &actor);
+	agent = session_new(session->daemon, sockets[0], session->hosted, &actor);
+	facts = session_facts(agent);
+	r = vm_journal_write_session(session->hosted->journal, &facts);
+	if (r < 0) {
+		session_drop(agent);
+		close(sockets[1]);
+		snprintf(text, sizeof(text), "the journal of VM '%s' cannot be written: %s",
+			 session->hosted->name, strerror(-r));
+		session_refuse(session, open.header.id, KVMATTR_JOURNAL_FAILED, text);
+		return NULL;
+	}
+	session_keep_fd(agent);
 	reply = wire_header_make(WIRE_AGENT_OPENED, sizeof(reply), open.header.id);
 	session_reply(session, &reply, sizeof(reply), sockets[1]);
 	return NULL;
+}
+
+static const char *take_resume(struct session *session, const struct message *message)
+{
+	return session_take_resume(session, message->data, message->size, message->fds);
 }
 
 static const char *take_bye(struct session *session, const struct message *message)
@@ -256,6 +284,7 @@ static const struct {
 	{ WIRE_UPDATE, take_updates },        { WIRE_EXPLAIN, take_explain },
 	{ WIRE_QUERY, take_query },           { WIRE_REGISTER, take_register },
 	{ WIRE_OPEN_AGENT, take_open_agent }, { WIRE_BYE, take_bye },
+	{ WIRE_RESUME, take_resume },
 };
 
 const char *session_handle_request(struct session *session, const struct wire_header *header,

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "config.h"
-
 #include "session.h"
 
 #include "daemon/allocate.h"
 #include "daemon/log.h"
+#include "fd-store.h"
 #include "hosted-vm.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,16 +20,12 @@
 #define SO_PEERPIDFD 77 /* Linux 6.5; bookworm's libc does not know it */
 #endif
 
-/* Messages that one peer may have handled in a row before the others have their turn. */
-#define MESSAGES_IN_A_ROW 8
-#define SHORT_MESSAGE     4096
 /* What updates under way may hold, of one session and of all sessions of one VM. */
 #define MAX_SESSION_BYTES (4u << 20)
 #define MAX_VM_BYTES      (64u << 20)
 #define MAX_FAILURES_IN_ANSWER \
 	((WIRE_MAX_MESSAGE - sizeof(struct wire_answer)) / sizeof(struct wire_failure))
 
-static void receive(int socket, short events, void *argument);
 static void send_unsent(int socket, short events, void *argument);
 
 static void identify_peer(struct session *session, const struct session *opener)
@@ -45,21 +42,17 @@ static void identify_peer(struct session *session, const struct session *opener)
 	}
 }
 
-struct session *session_new(struct daemon *daemon, int socket, struct hosted_vm *hosted,
+static struct session *make(struct daemon *daemon, uint64_t id, struct hosted_vm *hosted,
 			    const struct policy_actor *actor)
 {
 	struct session *session = allocate_one(struct session);
 
 	session->daemon = daemon;
-	session->id = ++daemon->next_session_id;
-	session->socket = socket;
+	session->id = id;
+	session->socket = -1;
 	session->unsent_fd = -1;
 	session->pidfd = -1;
-	identify_peer(session, hosted ? hosted->owner : NULL);
-	session->readable = event_new(daemon->base, socket, EV_READ | EV_PERSIST, receive, session);
-	session->writable = event_new(daemon->base, socket, EV_WRITE, send_unsent, session);
-	event_add(session->readable, NULL);
-	daemon->n_sessions++;
+	TAILQ_INIT(&session->messages);
 	if (actor)
 		session->actor = *actor;
 	session->hosted = hosted;
@@ -67,6 +60,56 @@ struct session *session_new(struct daemon *daemon, int socket, struct hosted_vm 
 	if (hosted)
 		hosted->n_sessions++;
 	return session;
+}
+
+void session_connect(struct session *session, int socket)
+{
+	struct event_base *base = session->daemon->base;
+
+	session->socket = socket;
+	session->readable = event_new(base, socket, EV_READ | EV_PERSIST, session_receive, session);
+	session->writable = event_new(base, socket, EV_WRITE, send_unsent, session);
+	event_add(session->readable, NULL);
+	session->daemon->n_sessions++;
+	session->state = SESSION_CONNECTED;
+}
+
+struct session *session_new(struct daemon *daemon, int socket, struct hosted_vm *hosted,
+			    const struct policy_actor *actor)
+{
+	struct session *session = make(daemon, ++daemon->last_session_id, hosted, actor);
+
+	session_connect(session, socket);
+	/* The kernel's generator is up long before any guest is, and so many bytes come whole. */
+	if (getrandom(session->token, sizeof(session->token), 0) != sizeof(session->token))
+		abort();
+	identify_peer(session, hosted ? hosted->owner : NULL);
+	return session;
+}
+
+struct session *session_new_detached(struct daemon *daemon, uint64_t id, struct hosted_vm *hosted,
+				     const struct policy_actor *actor)
+{
+	struct session *session = make(daemon, id, hosted, actor);
+
+	session->state = SESSION_DETACHED;
+	return session;
+}
+
+struct vm_record_session session_facts(const struct session *session)
+{
+	struct vm_record_session facts = {
+		.id = session->id,
+		.role = session->actor.is_owner ? WIRE_ROLE_OWNER : WIRE_ROLE_AGENT,
+		.vtl = session->actor.vtl,
+		.rights = session->actor.rights,
+		.pid = session->pid,
+		.uid = session->uid,
+	};
+
+	memcpy(facts.token, session->token, sizeof(facts.token));
+	memcpy(facts.peer, session->peer, sizeof(facts.peer));
+	return facts;
 }
 
 /* A VMM may have handed its connection on, by a fork for one: its own end counts, too. */
@@ -77,19 +120,6 @@ static void peer_exited(int pidfd, short events, void *argument)
 	session_close(argument, KVMATTR_NO_VM, "the VMM's process has ended");
 }
 
-static void watch_peer(struct session *session)
-{
-	socklen_t size = sizeof(session->pidfd);
-
-	if (getsockopt(session->socket, SOL_SOCKET, SO_PEERPIDFD, &session->pidfd, &size) < 0)
-		session->pidfd = session->pid > 0 ? pidfd_open(session->pid, 0) : -1;
-	if (session->pidfd < 0)
-		return; /* the connection is still watched */
-	session->peer_exit =
-		event_new(session->daemon->base, session->pidfd, EV_READ, peer_exited, session);
-	event_add(session->peer_exit, NULL);
-}
-
 static void stop_watching_peer(struct session *session)
 {
 	if (session->peer_exit)
@@ -98,6 +128,22 @@ static void stop_watching_peer(struct session *session)
 	if (session->pidfd >= 0)
 		close(session->pidfd);
 	session->pidfd = -1;
+}
+
+bool session_watch_peer(struct session *session)
+{
+	socklen_t size = sizeof(session->pidfd);
+
+	stop_watching_peer(session);
+	errno = 0;
+	if (getsockopt(session->socket, SOL_SOCKET, SO_PEERPIDFD, &session->pidfd, &size) < 0)
+		session->pidfd = session->pid > 0 ? pidfd_open(session->pid, 0) : -1;
+	if (session->pidfd < 0)
+		return errno != ESRCH; /* a connection is still watched */
+	session->peer_exit =
+		event_new(session->daemon->base, session->pidfd, EV_READ, peer_exited, session);
+	event_add(session->peer_exit, NULL);
+	return true;
 }
 
 static void unlist(struct session *session)
@@ -136,7 +182,7 @@ void session_bind(struct session *session, struct hosted_vm *hosted)
 		session->hang_up = event_new(session->daemon->base, session->socket, EV_CLOSED,
 					     peer_hung_up, session);
 		event_add(session->hang_up, NULL);
-		watch_peer(session);
+		(void)session_watch_peer(session); /* its connection says so, too */
 	} else {
 		TAILQ_INSERT_TAIL(&session->daemon->unbound_sessions, session, list);
 		stop_watching_peer(session);
@@ -152,32 +198,32 @@ static bool is_vm_full(struct hosted_vm *hosted)
 	return true;
 }
 
-static bool may_be_read(const struct session *session)
+bool session_may_be_read(const struct session *session)
 {
 	return session->socket >= 0 && !session->unsent && !session->is_registering &&
 	       session->n_bytes < MAX_SESSION_BYTES && !is_vm_full(session->hosted) &&
-	       session->n_unsettled + session->n_failures <
+	       session->n_unsettled + session->n_failures - session->n_told_failures <
 		       session->daemon->limits.max_updates_in_flight;
 }
 
-static void read_or_pause(struct session *session)
+void session_read_or_pause(struct session *session)
 {
 	bool is_read;
 
 	if (session->socket < 0)
 		return;
 	is_read = event_pending(session->readable, EV_READ, NULL);
-	if (may_be_read(session) && !is_read)
+	if (session_may_be_read(session) && !is_read)
 		event_add(session->readable, NULL);
-	else if (!may_be_read(session) && is_read)
+	else if (!session_may_be_read(session) && is_read)
 		event_del(session->readable);
 }
 
-void session_resume(struct session *session)
+void session_read_again(struct session *session)
 {
 	session->is_registering = false;
 	stop_watching_for_hang_up(session);
-	read_or_pause(session);
+	session_read_or_pause(session);
 }
 
 static struct wire_notice notice_make(uint16_t type, uint64_t id, enum kvmattr_status status,
@@ -200,31 +246,110 @@ void session_refuse(struct session *session, uint64_t id, enum kvmattr_status st
 	session_reply(session, &notice, sizeof(notice), -1);
 }
 
-void session_close(struct session *session, enum kvmattr_status status, const char *text)
+/* Takes the connection off the session; it is the caller's then. */
+static int disconnect(struct session *session)
 {
-	struct hosted_vm *owned = session->actor.is_owner ? session->hosted : NULL;
-	struct wire_notice notice = notice_make(
-		status == KVMATTR_PROTOCOL_ERROR ? WIRE_ERROR : WIRE_BYE, 0, status, true, text);
-	struct iovec part = { &notice, sizeof(notice) };
+	int socket = session->socket;
 
-	if (session->socket < 0)
-		return;
-	/* The last words; a peer that has no room for them sees the connection close. */
-	(void)!seqpacket_send(session->socket, &part, 1, NULL, 0, MSG_DONTWAIT);
-	log_write(status == KVMATTR_PROTOCOL_ERROR ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
-		  "session %" PRIu64 " (%s, PID %d) closed: %s", session->id, session->peer,
-		  session->pid, text);
 	event_free(session->readable);
 	event_free(session->writable);
 	stop_watching_for_hang_up(session);
-	stop_watching_peer(session);
-	close(session->socket);
 	session->socket = -1;
-	unlist(session);
-	session->hosted = NULL;
 	session->daemon->n_sessions--;
+	return socket;
+}
+
+void session_hand_to_reaper(struct session *session)
+{
 	TAILQ_INSERT_TAIL(&session->daemon->closed_sessions, session, list);
 	event_active(session->daemon->reaper, EV_TIMEOUT, 0);
+}
+
+/* Where updates are under way, its VM hands it to the reaper when they are settled. */
+static void end(struct session *session)
+{
+	stop_watching_peer(session);
+	unlist(session);
+	session->state = SESSION_CLOSED;
+	if (session->n_unsettled)
+		TAILQ_INSERT_TAIL(&session->hosted->closed_sessions, session, list);
+	else
+		session_hand_to_reaper(session);
+	session->hosted = NULL;
+}
+
+void session_drop(struct session *session)
+{
+	if (session->socket >= 0)
+		close(disconnect(session));
+	end(session);
+}
+
+void session_take_connection(struct session *session, struct session *from)
+{
+	memcpy(session->peer, from->peer, sizeof(session->peer));
+	session->pid = from->pid;
+	session->uid = from->uid;
+	session->is_greeted = true;
+	if (session->socket >= 0)
+		close(disconnect(session));
+	session_connect(session, disconnect(from));
+	end(from);
+}
+
+const char *session_fd_name(const struct session *session, char *name, size_t size)
+{
+	snprintf(name, size, "%s/session%" PRIu64, vm_journal_name(session->hosted->journal),
+		 session->id);
+	return name;
+}
+
+void session_keep_fd(const struct session *session)
+{
+	char name[SESSION_FD_NAME_SIZE];
+
+	fd_store_keep(session->daemon->fd_store, session_fd_name(session, name, sizeof(name)),
+		      session->socket);
+}
+
+/* The last words; a peer that has no room for them sees the connection close. */
+static void say_goodbye(struct session *session, enum kvmattr_status status, const char *text)
+{
+	struct wire_notice notice = notice_make(
+		status == KVMATTR_PROTOCOL_ERROR ? WIRE_ERROR : WIRE_BYE, 0, status, true, text);
+	struct iovec part = { &notice, sizeof(notice) };
+	int socket = disconnect(session);
+
+	(void)!seqpacket_send(socket, &part, 1, NULL, 0, MSG_DONTWAIT);
+	shutdown(socket, SHUT_RDWR); /* the service manager may have it, too, for a moment */
+	close(socket);
+}
+
+/* No journal: its VM is being released, and all of it forgotten together. */
+static void forget(struct session *session)
+{
+	char name[SESSION_FD_NAME_SIZE];
+
+	if (!session->hosted || !session->hosted->journal)
+		return;
+	fd_store_forget(session->daemon->fd_store, session_fd_name(session, name, sizeof(name)));
+	if (!session->actor.is_owner && !session->n_unsettled)
+		vm_journal_note_session_closed(session->hosted->journal, session->id);
+}
+
+void session_close(struct session *session, enum kvmattr_status status, const char *text)
+{
+	struct hosted_vm *owned = session->actor.is_owner ? session->hosted : NULL;
+
+	if (session->state == SESSION_CLOSED)
+		return;
+	log_write(status == KVMATTR_PROTOCOL_ERROR ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
+		  "session %" PRIu64 " (%s, PID %d) closed: %s", session->id, session->peer,
+		  session->pid, text);
+	if (session->socket >= 0)
+		say_goodbye(session, status, text);
+	forget(session);
+	end(session);
 	if (owned) {
 		owned->owner = NULL;
 		hosted_vm_doom(owned, KVMATTR_NO_VM, text);
@@ -242,21 +367,21 @@ static void session_free(struct session *session)
 
 void session_reap(struct daemon *daemon)
 {
-	struct session *session, *next;
+	struct session *session;
 
-	for (session = TAILQ_FIRST(&daemon->closed_sessions); session; session = next) {
-		next = TAILQ_NEXT(session, list);
-		if (session->n_unsettled)
-			continue;
+	while ((session = TAILQ_FIRST(&daemon->closed_sessions))) {
 		TAILQ_REMOVE(&daemon->closed_sessions, session, list);
 		session_free(session);
 	}
 }
 
-static void wait_for_room(struct session *session)
+void session_reply_soon(struct session *session, const void *message, size_t size, int fd)
 {
+	session->unsent = memcpy(allocate(size), message, size);
+	session->unsent_size = size;
+	session->unsent_fd = fd;
 	event_add(session->writable, NULL);
-	read_or_pause(session);
+	session_read_or_pause(session);
 }
 
 void session_reply(struct session *session, const void *message, size_t size, int fd)
@@ -267,10 +392,7 @@ void session_reply(struct session *session, const void *message, size_t size, in
 	if (session->socket >= 0 && !session->unsent)
 		r = seqpacket_send(session->socket, &part, 1, &fd, fd >= 0, MSG_DONTWAIT);
 	if (r == -EAGAIN && session->socket >= 0 && !session->unsent) {
-		session->unsent = memcpy(allocate(size), message, size);
-		session->unsent_size = size;
-		session->unsent_fd = fd;
-		wait_for_room(session);
+		session_reply_soon(session, message, size, fd);
 		return;
 	}
 	if (fd >= 0)
@@ -290,7 +412,7 @@ static void send_unsent(int socket, short events, void *argument)
 		r = seqpacket_send(socket, &part, 1, &session->unsent_fd, session->unsent_fd >= 0,
 				   MSG_DONTWAIT);
 		if (r == -EAGAIN) {
-			wait_for_room(session);
+			event_add(session->writable, NULL);
 			return;
 		}
 		if (session->unsent_fd >= 0)
@@ -312,33 +434,61 @@ void session_settle(struct session *session, uint64_t seqno, uint64_t commit, ui
 	session->n_unsettled--;
 	session->settled_seqno = seqno;
 	session->commit = commit;
-	if (session->socket < 0) {
-		if (!session->n_unsettled)
-			event_active(session->daemon->reaper, EV_TIMEOUT, 0);
-		return;
-	}
 	if (status != KVMATTR_OK) {
 		struct wire_failure failure = { .seqno = seqno,
 						.status = status,
 						.n_in_force = n_in_force };
 
 		snprintf(failure.text, sizeof(failure.text), "%s", text);
-		allocate_room(session->failures, session->n_failures, session->failures_capacity);
-		session->failures[session->n_failures++] = failure;
+		session_note_failure(session, &failure);
 	}
+}
+
+/*
+ * Those that were told are kept for as long as the peer may not have read it: should the journal
+ * have to be written anew, they go into it.
+ */
+static void forget_old_failures(struct session *session)
+{
+	size_t n = 0;
+
+	while (n < session->n_told_failures &&
+	       session->settled_seqno - session->failures[n].seqno >=
+		       session->daemon->limits.max_updates_in_flight)
+		session->forgotten_seqno = session->failures[n++].seqno;
+	session->n_failures -= n;
+	session->n_told_failures -= n;
+	if (n)
+		memmove(session->failures, session->failures + n,
+			session->n_failures * sizeof(*session->failures));
+}
+
+void session_note_failure(struct session *session, const struct wire_failure *failure)
+{
+	/* Only now and then, and so that half of the room is free behind it. */
+	if (session->n_failures == session->failures_capacity) {
+		forget_old_failures(session);
+		if (session->n_failures >= session->failures_capacity / 2) {
+			session->failures_capacity = 2 * session->failures_capacity + 16;
+			session->failures =
+				allocate_again(session->failures, session->failures_capacity,
+					       sizeof(*session->failures));
+		}
+	}
+	session->failures[session->n_failures++] = *failure;
 }
 
 /* One answer; its failures, if they are too many for it, say how far it reaches. */
 static int send_answer(struct session *session)
 {
-	size_t n = session->n_failures < MAX_FAILURES_IN_ANSWER ? session->n_failures
-								: MAX_FAILURES_IN_ANSWER;
-	uint64_t last =
-		n < session->n_failures ? session->failures[n - 1].seqno : session->settled_seqno;
+	const struct wire_failure *failures = session->failures + session->n_told_failures;
+	size_t n_untold = session->n_failures - session->n_told_failures;
+	size_t n = n_untold < MAX_FAILURES_IN_ANSWER ? n_untold : MAX_FAILURES_IN_ANSWER;
+	uint64_t last = n < n_untold ? failures[n - 1].seqno : session->settled_seqno;
 	struct wire_answer answer = { .commit = session->commit, .n_failures = (uint32_t)n };
 	struct iovec parts[] = {
 		{ &answer, sizeof(answer) },
-		{ session->failures, n * sizeof(*session->failures) },
+		{ (void *)failures, n * sizeof(*failures) },
 	};
 	int r;
 
@@ -347,10 +497,7 @@ static int send_answer(struct session *session)
 	if (r < 0)
 		return r;
 	session->answered_seqno = last;
-	session->n_failures -= n;
-	if (session->n_failures)
-		memmove(session->failures, session->failures + n,
-			session->n_failures * sizeof(*session->failures));
+	session->n_told_failures += n;
 	return 0;
 }
 
@@ -358,113 +505,13 @@ void session_flush(struct session *session)
 {
 	int r = 0;
 
-	while (session->socket >= 0 && !r && session->answered_seqno < session->settled_seqno)
+	/* Behind what was said before, as RESUMED: send_unsent() comes here again. */
+	while (session->socket >= 0 && !session->unsent && !r &&
+	       session->answered_seqno < session->settled_seqno)
 		r = send_answer(session);
 	if (r == -EAGAIN)
 		event_add(session->writable, NULL);
 	else if (r < 0)
 		session_close(session, KVMATTR_NO_VM, "the peer takes no answers any more");
-	read_or_pause(session);
-}
-
-static void welcome(struct session *session, const struct wire_hello *hello)
-{
-	const struct hosted_vm *hosted = session->hosted;
-	struct wire_welcome reply = {
-		.version = WIRE_VERSION,
-		.role = hosted ? WIRE_ROLE_AGENT : WIRE_ROLE_NONE,
-		.vtl = session->actor.vtl,
-		.rights = session->actor.rights,
-		.max_message = WIRE_MAX_MESSAGE,
-		.max_updates_in_flight = session->daemon->limits.max_updates_in_flight,
-		.session = session->id,
-		.daemon = PACKAGE_VERSION,
-	};
-
-	reply.header = wire_header_make(WIRE_WELCOME, sizeof(reply), hello->header.id);
-	if (hosted)
-		snprintf(reply.vm, sizeof(reply.vm), "%s", hosted->name);
-	memcpy(session->peer, hello->peer, sizeof(session->peer));
-	session->is_greeted = true;
-	log_write(LOG_LEVEL_DEBUG, "session %" PRIu64 " opened: %s, PID %d, UID %u", session->id,
-		  session->peer, session->pid, session->uid);
-	session_reply(session, &reply, sizeof(reply), -1);
-}
-
-static const char *take_hello(struct session *session, const struct wire_header *header,
-			      const void *data, size_t size)
-{
-	struct wire_hello hello;
-	const char *bad = header->type == WIRE_HELLO ? wire_get_hello(data, size, &hello)
-						     : "header.type (hello comes first)";
-	char text[WIRE_TEXT_SIZE];
-
-	if (bad)
-		return bad;
-	if (hello.version_min > WIRE_VERSION || hello.version_max < WIRE_VERSION) {
-		snprintf(text, sizeof(text),
-			 "this daemon speaks version %u of the protocol, the peer %u to %u",
-			 WIRE_VERSION, hello.version_min, hello.version_max);
-		session_close(session, KVMATTR_VERSION_MISMATCH, text);
-		return NULL;
-	}
-	welcome(session, &hello);
-	return NULL;
-}
-
-static void take(struct session *session, const void *data, size_t size, struct seqpacket_fds *fds)
-{
-	struct wire_header header;
-	const char *bad = wire_get_header(data, size, &header);
-	char text[WIRE_TEXT_SIZE];
-
-	session->n_messages++;
-	if (!bad)
-		bad = session->is_greeted
-			      ? session_handle_request(session, &header, data, size, fds)
-			      : take_hello(session, &header, data, size);
-	if (!bad && fds->n)
-		for (size_t i = 0; i < fds->n && !bad; i++)
-			bad = fds->fd[i] >= 0 ? "file descriptors (none belong to this message)"
-					      : NULL;
-	if (!bad)
-		return;
-	snprintf(text, sizeof(text), "protocol broken: field %s is not valid", bad);
-	session_close(session, KVMATTR_PROTOCOL_ERROR, text);
-}
-
-static void receive(int socket, short events, void *argument)
-{
-	struct session *session = argument;
-
-	(void)events;
-	for (int i = 0; i < MESSAGES_IN_A_ROW && may_be_read(session); i++) {
-		uint8_t *buffer = session->daemon->receive_buffer;
-		struct seqpacket_fds fds;
-		ssize_t n = seqpacket_receive(socket, buffer, WIRE_MAX_MESSAGE, &fds, MSG_DONTWAIT);
-
-		if (n == -EAGAIN)
-			break;
-		if (n == -EMSGSIZE || n == -EBADMSG) {
-			session_close(session, KVMATTR_PROTOCOL_ERROR,
-				      "protocol broken: a message has 16 to 65536 bytes");
-			return;
-		}
-		if (n == -EMFILE) {
-			session_close(session, KVMATTR_LIMIT_EXCEEDED,
-				      "the daemon has no file descriptors left for this message's; "
-				      "raise LimitNOFILE");
-			return;
-		}
-		if (n <= 0) {
-			session_close(session, KVMATTR_NO_VM, "the peer closed the connection");
-			return;
-		}
-		take(session, buffer, (size_t)n, &fds);
-		seqpacket_fds_close(&fds);
-		/* A peer with more to say packs it: behind a short message there is none to look for. */
-		if (n < SHORT_MESSAGE)
-			break;
-	}
-	read_or_pause(session);
+	session_read_or_pause(session);
 }

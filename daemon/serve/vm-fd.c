@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vm-fd.h"
 
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#ifndef F_DUPFD_QUERY
+#define F_DUPFD_QUERY 1027 /* Linux 6.10; bookworm's headers do not know it */
+#endif
 
 enum vm_fd_kind vm_fd_identify(int fd, char *text, size_t text_size)
 {
@@ -36,8 +41,10 @@ enum vm_fd_kind vm_fd_identify(int fd, char *text, size_t text_size)
 bool vm_fd_is_same(int one, int other)
 {
 	pid_t self = getpid();
+	long r = syscall(SYS_kcmp, self, self, KCMP_FILE, one, other);
 
-	return syscall(SYS_kcmp, self, self, KCMP_FILE, one, other) == 0;
+	/* A kernel may be built without kcmp(). */
+	return r < 0 ? fcntl(one, F_DUPFD_QUERY, other) == 1 : r == 0;
 }
 
 bool vm_fd_is_seqpacket(int fd)

@@ -4,7 +4,9 @@ bench_programs = \
 	tests/bench/bench-attribute-map \
 	tests/bench/bench-boot-trace \
 	tests/bench/bench-fold-plan \
-	tests/bench/bench-latency
+	tests/bench/bench-journal \
+	tests/bench/bench-latency \
+	tests/bench/bench-restart
 EXTRA_PROGRAMS = $(bench_programs)
 
 tests_bench_bench_attribute_map_SOURCES = tests/bench/bench-attribute-map.c
@@ -13,15 +15,24 @@ tests_bench_bench_boot_trace_SOURCES = tests/bench/bench-boot-trace.c
 tests_bench_bench_boot_trace_LDADD = client/libsimvm.la daemon/libpolicy.la
 tests_bench_bench_fold_plan_SOURCES = tests/bench/bench-fold-plan.c
 tests_bench_bench_fold_plan_LDADD = daemon/libpolicy.la
+tests_bench_bench_journal_SOURCES = tests/bench/bench-journal.c
+tests_bench_bench_journal_LDADD = client/libsimvm.la daemon/libjournal.la daemon/libpolicy.la \
+	-lpthread
 tests_bench_bench_latency_SOURCES = tests/bench/bench-latency.c
 tests_bench_bench_latency_LDADD = client/libkvmattr.la
+tests_bench_bench_restart_SOURCES = tests/bench/bench-restart.c \
+	tests/integration/fake-manager.c tests/integration/fake-manager.h
+tests_bench_bench_restart_LDADD = client/libsimvm.la client/libkvmattr.la \
+	protocol/libprotocol.la -lpthread
 
 bench: all $(bench_programs)
 	@tests/bench/bench-attribute-map
 	@echo; tests/bench/bench-boot-trace
 	@echo; tests/bench/bench-fold-plan
+	@echo; tests/bench/bench-journal
 	@echo; $(top_srcdir)/tests/bench/bench-end-to-end.sh daemon/kvmattrd client/kvmattr-simvm
 	@echo; tests/bench/bench-latency daemon/kvmattrd
+	@echo; tests/bench/bench-restart daemon/kvmattrd
 EXTRA_DIST += tests/bench/bench-end-to-end.sh
 CLEANFILES += $(bench_programs)
 .PHONY: bench

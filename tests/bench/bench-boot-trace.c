@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The boot trace through a VM's state machine alone: no socket, no process, no KVM.
+ * The boot trace through a VM's state machine alone: no socket, no process, no journal, no KVM.
  *
  * All lists wait from the start, so that batches are as long as they get; the executor says "done"
  * at once.  What is left is the daemon's own work: admission, layers, fold, plan, bookkeeping.
@@ -31,6 +31,25 @@ static double now_s(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static int do_record(void *context, const struct vm_batch *batch,
+		     const struct vm_in_force *in_force, uint64_t *ret_durable)
+{
+	(void)context;
+	(void)batch;
+	(void)in_force;
+	*ret_durable = 0;
+	return 0;
+}
+
+static void do_refused(void *context, const struct vm_update *update, enum kvmattr_status status,
+		       const char *text)
+{
+	(void)context;
+	(void)update;
+	(void)status;
+	(void)text;
 }
 
 static void do_execute(void *context, const struct plan *plan, size_t first)
@@ -71,6 +90,8 @@ static uint64_t do_now_us(void *context)
 }
 
 static const struct vm_ops ops = {
+	.record = do_record,
+	.refused = do_refused,
 	.execute = do_execute,
 	.answer = do_answer,
 	.settled = do_settled,
@@ -123,6 +144,7 @@ static void start_vm(struct world *world)
 				   sizeof(text)))
 			abort();
 	world->vm = vm_new("bench", policy_new(views, 2), &limits, &ops, world);
+	vm_start(world->vm);
 	submit(world, add_ram, &ram, 1, WIRE_FORM_RANGES);
 	submit(world, enable, NULL, 0, WIRE_FORM_NONE);
 }

@@ -4,22 +4,36 @@ AM_TESTS_ENVIRONMENT += \
 	KVMATTRD=$${KVMATTRD-$(abs_top_builddir)/daemon/kvmattrd}; export KVMATTRD; \
 	KVMATTR_SIMVM=$${KVMATTR_SIMVM-$(abs_top_builddir)/client/kvmattr-simvm}; \
 	export KVMATTR_SIMVM; \
-	KVMATTRCTL=$${KVMATTRCTL-$(abs_top_builddir)/client/kvmattrctl}; export KVMATTRCTL;
+	KVMATTRCTL=$${KVMATTRCTL-$(abs_top_builddir)/client/kvmattrctl}; export KVMATTRCTL; \
+	KVMATTR_COMPLETION=$(abs_top_srcdir)/client/completion; export KVMATTR_COMPLETION;
 
 integration_tests += \
 	tests/integration/test-agents \
 	tests/integration/test-command-line \
 	tests/integration/test-control \
 	tests/integration/test-control-socket \
+	tests/integration/test-export-import \
 	tests/integration/test-faults \
+	tests/integration/test-fd-store-restart \
 	tests/integration/test-hostile-costs \
 	tests/integration/test-hostile-executor \
 	tests/integration/test-hostile-messages \
 	tests/integration/test-hostile-peers \
 	tests/integration/test-hostile-registration \
 	tests/integration/test-hostile-requests \
+	tests/integration/test-journal-methods \
+	tests/integration/test-journal-questions \
 	tests/integration/test-kvmattrctl \
+	tests/integration/test-kvmattrctl-completion \
+	tests/integration/test-kvmattrctl-journal \
+	tests/integration/test-kvmattrctl-picture \
+	tests/integration/test-kvmattrctl-watch \
 	tests/integration/test-main-path \
+	tests/integration/test-reconnect \
+	tests/integration/test-recovery \
+	tests/integration/test-recovery-files \
+	tests/integration/test-resume \
+	tests/integration/test-resume-owner \
 	tests/integration/test-updates \
 	tests/integration/test-vmm-death
 
@@ -29,11 +43,16 @@ check_LTLIBRARIES += tests/integration/libharness.la
 endif
 tests_integration_libharness_la_SOURCES = \
 	tests/integration/control-client.c tests/integration/control-client.h \
+	tests/integration/fake-manager.c tests/integration/fake-manager.h \
 	tests/integration/harness.c tests/integration/harness.h \
+	tests/integration/lone-agent.c tests/integration/lone-agent.h \
+	tests/integration/known-guest.c tests/integration/known-guest.h \
 	tests/integration/program.c tests/integration/program.h \
 	tests/integration/raw-peer.c tests/integration/raw-peer.h \
+	tests/integration/restarts.c tests/integration/restarts.h \
 	tests/integration/siege.c tests/integration/siege.h \
 	tests/integration/simulated-vmm.c tests/integration/simulated-vmm.h \
+	tests/integration/terminal-program.c tests/integration/terminal-program.h \
 	tests/integration/vmm-process.c tests/integration/vmm-process.h
 tests_integration_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS) $(JSON_C_CFLAGS)
 tests_integration_libharness_la_LIBADD = client/libsimvm.la client/libkvmattr.la \

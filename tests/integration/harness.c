@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/integration/harness.h"
 
+#include "tests/integration/fake-manager.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,10 +215,12 @@ __attribute__((noreturn)) static void become_daemon(const struct kvmattrd *d, co
 	dup2(null, STDIN_FILENO);
 	dup2(log, STDOUT_FILENO);
 	dup2(log, STDERR_FILENO);
-	close_range(STDERR_FILENO + 1, ~0u, 0);
+	close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 	/* The test's environment is the developer's; none of it is for this daemon. */
 	unsetenv("NOTIFY_SOCKET");
 	unsetenv("JOURNAL_STREAM");
+	if (d->manager)
+		fake_manager_pass(d->manager);
 	for (char *word = wrapper ? strtok(wrapper, " ") : NULL; word && n < MAX_WORDS;
 	     word = strtok(NULL, " "))
 		argv[n++] = word;
@@ -257,9 +262,18 @@ static bool has_ended(pid_t pid)
 	return !waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) && ended.si_pid;
 }
 
+/* A manager is told; without one, the agent socket is opened first. */
+static bool serves(const struct kvmattrd *d, unsigned int n_ready_before)
+{
+	if (d->manager)
+		return fake_manager_count_ready(d->manager) > n_ready_before;
+	return takes_connections(d->control_socket, SOCK_STREAM);
+}
+
 static void launch(struct kvmattrd *d, const char *configuration, bool is_strict)
 {
 	char path[64];
+	unsigned int n_ready = d->manager ? fake_manager_count_ready(d->manager) : 0;
 
 	snprintf(path, sizeof(path), "%s/kvmattrd.conf", d->directory);
 	if (configuration)
@@ -268,9 +282,7 @@ static void launch(struct kvmattrd *d, const char *configuration, bool is_strict
 	ck_assert_int_ge(d->pid, 0);
 	if (!d->pid)
 		become_daemon(d, configuration ? path : NULL, is_strict);
-	/* It opens the agent socket first. */
-	EVENTUALLY(START_TIMEOUT_MS,
-		   has_ended(d->pid) || takes_connections(d->control_socket, SOCK_STREAM));
+	EVENTUALLY(START_TIMEOUT_MS, has_ended(d->pid) || serves(d, n_ready));
 	ck_assert_msg(!has_ended(d->pid), "the daemon ended instead of serving");
 }
 
@@ -292,7 +304,15 @@ struct kvmattrd *kvmattrd_start(const char *configuration)
 	return d;
 }
 
-void kvmattrd_stop(struct kvmattrd *d)
+void kvmattrd_kill(struct kvmattrd *d)
+{
+	ck_assert_msg(!has_ended(d->pid), "the daemon has ended by itself");
+	ck_assert_int_eq(kill(d->pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(d->pid, NULL, 0), d->pid);
+	d->pid = -1;
+}
+
+void kvmattrd_terminate(struct kvmattrd *d)
 {
 	int status = 0;
 
@@ -305,8 +325,13 @@ void kvmattrd_stop(struct kvmattrd *d)
 		      "the daemon ended with %s %d instead of 0",
 		      WIFSIGNALED(status) ? "signal" : "status",
 		      WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	ck_assert_int_eq(access(d->agent_socket, F_OK), -1);
-	ck_assert_int_eq(access(d->control_socket, F_OK), -1);
+	ck_assert_int_eq(access(d->agent_socket, F_OK), d->manager ? 0 : -1);
+	ck_assert_int_eq(access(d->control_socket, F_OK), d->manager ? 0 : -1);
+}
+
+void kvmattrd_stop(struct kvmattrd *d)
+{
+	kvmattrd_terminate(d);
 	kvmattrd_discard(d);
 }
 

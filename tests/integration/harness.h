@@ -21,6 +21,8 @@
 
 #define N(array) ((int)(sizeof(array) / sizeof(*(array))))
 
+struct fake_manager;
+
 struct kvmattrd {
 	char directory[40];
 	char runtime_dir[48];
@@ -31,6 +33,8 @@ struct kvmattrd {
 	pid_t pid;
 	pid_t guardian_pid;
 	int guardian; /* closed without a word: the test failed */
+	/* NULL, or who keeps descriptors for the daemons that are launched here; the test's. */
+	struct fake_manager *manager;
 };
 
 /* A case whose tests may take so long each, and longer with a wrapper. */
@@ -69,7 +73,11 @@ void kvmattrd_launch(struct kvmattrd *daemon, const char *configuration);
 void kvmattrd_launch_strict(struct kvmattrd *daemon);
 /* Prepares and launches. */
 struct kvmattrd *kvmattrd_start(const char *configuration);
-/* Asks it to stop, which it does with 0, and leaves nothing behind.  Frees daemon. */
+/* Kills it; kvmattrd_launch() starts the next one in the same place. */
+void kvmattrd_kill(struct kvmattrd *daemon);
+/* Asks it to stop, which it does with 0, and leaves no sockets behind, but to a manager. */
+void kvmattrd_terminate(struct kvmattrd *daemon);
+/* The same, and nothing is left behind.  Frees daemon. */
 void kvmattrd_stop(struct kvmattrd *daemon);
 /* Removes the directory of a daemon that does not run.  Frees daemon. */
 void kvmattrd_discard(struct kvmattrd *daemon);

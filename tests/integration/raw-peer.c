@@ -141,7 +141,7 @@ void raw_expect_alive(int socket)
 	ck_assert_uint_eq(explained.header.id, 0xA11FE);
 }
 
-void raw_say_hello(int socket)
+struct wire_welcome raw_say_hello(int socket)
 {
 	_Alignas(8) uint8_t message[WIRE_MAX_MESSAGE];
 	struct wire_hello hello = raw_make_hello();
@@ -152,6 +152,7 @@ void raw_say_hello(int socket)
 	n = raw_receive_type(socket, WIRE_WELCOME, message, NULL);
 	ck_assert_ptr_null(wire_get_welcome(message, n, &welcome));
 	ck_assert_uint_eq(welcome.version, WIRE_VERSION);
+	return welcome;
 }
 
 int raw_greet(const struct kvmattrd *d)
@@ -216,9 +217,11 @@ int raw_make_vm_fd(void)
 
 struct raw_vm raw_vm_begin(const struct kvmattrd *d, const struct raw_register *message)
 {
-	struct raw_vm vm = { .owner = raw_greet(d), .fds = { raw_make_vm_fd(), raw_make_vm_fd() } };
+	struct raw_vm vm = { .owner = raw_connect(d),
+			     .fds = { raw_make_vm_fd(), raw_make_vm_fd() } };
 	int sockets[2], fds[3];
 
+	vm.welcome = raw_say_hello(vm.owner);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
 	vm.executor = sockets[0];
 	fds[0] = sockets[1];
@@ -263,6 +266,29 @@ uint32_t raw_vm_answer_calls(struct raw_vm *vm)
 	reply.n_done = calls.n_calls;
 	raw_send(vm->executor, &reply, sizeof(reply));
 	return calls.n_calls;
+}
+
+uint64_t raw_vm_take_calls(struct raw_vm *vm, uint64_t gfn, unsigned int target)
+{
+	_Alignas(8) uint8_t message[WIRE_MAX_MESSAGE];
+	struct wire_called reply = { 0 };
+	uint64_t attributes = UINT64_MAX;
+	struct wire_calls calls;
+	size_t n = raw_receive_type(vm->executor, WIRE_CALLS, message, NULL);
+
+	ck_assert_ptr_null(wire_get_calls(message, n, &calls));
+	for (uint32_t i = 0; i < calls.n_calls; i++) {
+		struct wire_call call;
+
+		ck_assert_ptr_null(wire_at_call(message, i, &call));
+		if (call.target == target && gfn << KVMATTR_PAGE_SHIFT >= call.gpa &&
+		    gfn << KVMATTR_PAGE_SHIFT < call.gpa + call.size)
+			attributes = call.attributes;
+	}
+	reply.header = wire_header_make(WIRE_CALLED, sizeof(reply), calls.header.id);
+	reply.n_done = calls.n_calls;
+	raw_send(vm->executor, &reply, sizeof(reply));
+	return attributes;
 }
 
 void raw_vm_answer_calls_until(struct raw_vm *vm, int socket)
@@ -311,6 +337,14 @@ struct raw_vm raw_vm_start(const struct kvmattrd *d, const char *name)
 
 int raw_vm_open_agent(struct raw_vm *vm, unsigned int vtl, unsigned int rights)
 {
+	struct wire_welcome welcome;
+
+	return raw_vm_open_welcomed_agent(vm, vtl, rights, &welcome);
+}
+
+int raw_vm_open_welcomed_agent(struct raw_vm *vm, unsigned int vtl, unsigned int rights,
+			       struct wire_welcome *ret_welcome)
+{
 	_Alignas(8) uint8_t message[WIRE_MAX_MESSAGE];
 	struct wire_open_agent open = {
 		.header = wire_header_make(WIRE_OPEN_AGENT, sizeof(open), 5),
@@ -321,7 +355,7 @@ int raw_vm_open_agent(struct raw_vm *vm, unsigned int vtl, unsigned int rights)
 
 	raw_send(vm->owner, &open, sizeof(open));
 	raw_receive_type(vm->owner, WIRE_AGENT_OPENED, message, &fd);
-	raw_say_hello(fd);
+	*ret_welcome = raw_say_hello(fd);
 	return fd;
 }
 
@@ -337,4 +371,90 @@ void raw_vm_close(struct raw_vm *vm)
 	close_once(vm->executor);
 	close_once(vm->fds[0]);
 	close_once(vm->fds[1]);
+}
+
+/* ---- After a restart of the daemon --------------------------------------------------------- */
+
+struct wire_resume raw_make_resume(const struct wire_welcome *welcome, uint64_t answered)
+{
+	struct wire_resume resume = {
+		.header = wire_header_make(WIRE_RESUME, sizeof(resume), 0x2E5),
+		.session = welcome->session,
+		.answered = answered,
+	};
+
+	memcpy(resume.token, welcome->token, sizeof(resume.token));
+	return resume;
+}
+
+int raw_send_resume(const struct kvmattrd *d, const struct wire_welcome *welcome, uint64_t answered)
+{
+	const struct wire_resume resume = raw_make_resume(welcome, answered);
+	int socket = raw_greet(d);
+
+	raw_send(socket, &resume, sizeof(resume));
+	return socket;
+}
+
+struct wire_resumed raw_receive_resumed(int socket)
+{
+	_Alignas(8) uint8_t message[WIRE_MAX_MESSAGE];
+	struct wire_resumed resumed = { 0 };
+	size_t n = raw_receive_type(socket, WIRE_RESUMED, message, NULL);
+
+	ck_assert_ptr_null(wire_get_resumed(message, n, &resumed));
+	ck_assert_uint_eq(resumed.header.id, 0x2E5);
+	return resumed;
+}
+
+int raw_resume(const struct kvmattrd *d, const struct wire_welcome *welcome, uint64_t answered,
+	       uint64_t settled)
+{
+	int socket = raw_send_resume(d, welcome, answered);
+
+	ck_assert_uint_eq(raw_receive_resumed(socket).settled, settled);
+	return socket;
+}
+
+void raw_vm_send_resume(struct raw_vm *vm, const struct kvmattrd *d, uint64_t answered)
+{
+	struct {
+		struct wire_resume head;
+		struct wire_view views[2];
+	} message = { .head = raw_make_resume(&vm->welcome, answered),
+		      .views = { { .vtl = 0 }, { .vtl = 1 } } };
+	int sockets[2], fds[3];
+
+	close_once(vm->owner);
+	close_once(vm->executor);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+	vm->owner = raw_greet(d);
+	vm->executor = sockets[0];
+	message.head.header.size = sizeof(message);
+	message.head.n_views = 2;
+	fds[0] = sockets[1];
+	fds[1] = vm->fds[0];
+	fds[2] = vm->fds[1];
+	raw_send_with_fds(vm->owner, &message, sizeof(message), fds, 3);
+	close(sockets[1]);
+}
+
+void raw_vm_resume(struct raw_vm *vm, const struct kvmattrd *d, uint64_t answered, uint64_t settled)
+{
+	raw_vm_send_resume(vm, d, answered);
+	ck_assert_uint_eq(raw_receive_resumed(vm->owner).settled, settled);
+	raw_vm_answer_probe(vm);
+}
+
+uint32_t raw_receive_answer(int socket, uint64_t seqno, struct wire_failure *ret_first)
+{
+	_Alignas(8) uint8_t message[WIRE_MAX_MESSAGE];
+	struct wire_answer answer = { 0 };
+	size_t n = raw_receive_type(socket, WIRE_ANSWER, message, NULL);
+
+	ck_assert_ptr_null(wire_get_answer(message, n, &answer));
+	ck_assert_uint_eq(answer.header.id, seqno);
+	if (answer.n_failures && ret_first)
+		ck_assert_ptr_null(wire_at_failure(message, 0, ret_first));
+	return answer.n_failures;
 }

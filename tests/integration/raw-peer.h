@@ -22,7 +22,7 @@ int raw_connect(const struct kvmattrd *daemon);
 /* Connected and welcomed. */
 int raw_greet(const struct kvmattrd *daemon);
 /* Says hello on a socket, and is welcomed. */
-void raw_say_hello(int socket);
+struct wire_welcome raw_say_hello(int socket);
 
 /* The test fails if the socket does not take it, unless the peer has closed. */
 void raw_send(int socket, const void *message, size_t size);
@@ -72,9 +72,10 @@ int raw_make_vm_fd(void);
 /* ---- A VM whose executor is the test ------------------------------------------------------- */
 
 struct raw_vm {
-	int owner;    /* the owner's connection */
-	int executor; /* our end */
-	int fds[2];   /* of the views */
+	int owner;                   /* the owner's connection */
+	int executor;                /* our end */
+	int fds[2];                  /* of the views */
+	struct wire_welcome welcome; /* the owner's, for RESUME */
 };
 
 /* Registered, all its RAM told, its layer 1 enabled. */
@@ -85,13 +86,41 @@ struct raw_vm raw_vm_begin(const struct kvmattrd *daemon, const struct raw_regis
 void raw_vm_answer_probe(struct raw_vm *vm);
 /* Receives calls and answers that all are done; returns their number. */
 uint32_t raw_vm_answer_calls(struct raw_vm *vm);
+/* The same; returns what KVM was told of a page of that target, UINT64_MAX if nothing. */
+uint64_t raw_vm_take_calls(struct raw_vm *vm, uint64_t gfn, unsigned int target);
 /* The same, again and again, until something comes on that socket. */
 void raw_vm_answer_calls_until(struct raw_vm *vm, int socket);
 /* Takes the registration's calls until the owner is told that it is registered. */
 void raw_vm_finish(struct raw_vm *vm);
 /* A socket that speaks for VTL 1, greeted. */
 int raw_vm_open_agent(struct raw_vm *vm, unsigned int vtl, unsigned int rights);
+/* The same; and what an agent needs for RESUME. */
+int raw_vm_open_welcomed_agent(struct raw_vm *vm, unsigned int vtl, unsigned int rights,
+			       struct wire_welcome *ret_welcome);
 /* Closes all; a descriptor that is -1 was closed before. */
 void raw_vm_close(struct raw_vm *vm);
+
+/* ---- After a restart of the daemon --------------------------------------------------------- */
+
+/* For the session that was welcomed so. */
+struct wire_resume raw_make_resume(const struct wire_welcome *welcome, uint64_t answered);
+/* A new connection on which an agent's RESUME was sent. */
+int raw_send_resume(const struct kvmattrd *daemon, const struct wire_welcome *welcome,
+		    uint64_t answered);
+/* RESUMED comes next. */
+struct wire_resumed raw_receive_resumed(int socket);
+/* Both: the agent goes on. */
+int raw_resume(const struct kvmattrd *daemon, const struct wire_welcome *welcome, uint64_t answered,
+	       uint64_t settled);
+/*
+ * The owner's RESUME was sent on a new connection, with a new executor's socket and the old views;
+ * the old connections are closed.
+ */
+void raw_vm_send_resume(struct raw_vm *vm, const struct kvmattrd *daemon, uint64_t answered);
+/* The same, and RESUMED came, and the probe was answered. */
+void raw_vm_resume(struct raw_vm *vm, const struct kvmattrd *daemon, uint64_t answered,
+		   uint64_t settled);
+/* An ANSWER comes next, for seqnos up to this one; returns how many of them failed. */
+uint32_t raw_receive_answer(int socket, uint64_t seqno, struct wire_failure *ret_first);
 
 #endif

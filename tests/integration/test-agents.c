@@ -201,9 +201,9 @@ START_TEST(one_thread_drives_the_executor_and_its_agent_from_an_event_loop)
 }
 END_TEST
 
-START_TEST(an_event_loop_is_told_when_the_daemon_goes)
+START_TEST(an_event_loop_is_told_when_the_daemon_goes_for_good)
 {
-	struct kvmattrd *d = kvmattrd_start(NULL);
+	struct kvmattrd *d = kvmattrd_start("[limits]\nowner-grace-ms = 0\n");
 	struct simulated_vmm *vmm =
 		simulated_vmm_start(d, &(struct simulated_vmm_options){ .has_no_thread = true });
 	struct kvmattr *agent = simulated_vmm_open_agent(vmm, 1, 0);
@@ -216,8 +216,9 @@ START_TEST(an_event_loop_is_told_when_the_daemon_goes)
 	kvmattrd_stop(d);
 	ck_assert_int_eq(poll(fds, 3, 5000), 3);
 	ck_assert_int_eq(kvmattr_dispatch_executor(vmm->owner), -EPIPE);
-	expect_refusal(vmm->owner, kvmattr_dispatch(vmm->owner), -EPIPE, "the daemon stops");
-	expect_refusal(agent, kvmattr_dispatch(agent), -EPIPE, "the daemon stops");
+	expect_refusal(vmm->owner, kvmattr_dispatch(vmm->owner), -EPIPE,
+		       "kvmattrd closed the connection");
+	expect_refusal(agent, kvmattr_dispatch(agent), -EPIPE, "kvmattrd closed the connection");
 	kvmattr_close(agent);
 	simulated_vmm_stop(vmm);
 }
@@ -386,7 +387,7 @@ int main(void)
 		       a_failure_among_pipelined_updates_is_its_own_and_the_others_are_in_force);
 	tcase_add_test(pipelines, what_arrives_while_a_batch_is_under_way_is_one_next_batch);
 	tcase_add_test(loops, one_thread_drives_the_executor_and_its_agent_from_an_event_loop);
-	tcase_add_test(loops, an_event_loop_is_told_when_the_daemon_goes);
+	tcase_add_test(loops, an_event_loop_is_told_when_the_daemon_goes_for_good);
 	tcase_add_loop_test(processes,
 			    agents_in_4_processes_find_every_answer_in_force_in_each_dialect, 0,
 			    N(abis));

@@ -99,10 +99,14 @@ END_TEST
 START_TEST(every_command_has_a_help_of_its_own)
 {
 	static const char *const commands[][2] = {
-		{ "status", NULL },   { "vm", "list" },       { "vm", "get" },
-		{ "map", "show" },    { "map", "effective" }, { "map", "layer" },
-		{ "map", "explain" }, { "explain", NULL },    { "stats", NULL },
-		{ "rpc", NULL },      { "ping", NULL },
+		{ "status", NULL },      { "vm", "list" },       { "vm", "get" },
+		{ "map", "show" },       { "map", "effective" }, { "map", "layer" },
+		{ "map", "explain" },    { "explain", NULL },    { "stats", NULL },
+		{ "journal", "status" }, { "journal", "list" },  { "journal", "log" },
+		{ "journal", "show" },   { "journal", "diff" },  { "journal", "blame" },
+		{ "journal", "verify" }, { "export", NULL },     { "import", NULL },
+		{ "rpc", NULL },         { "ping", NULL },       { "sessions", NULL },
+		{ "watch", NULL },       { "complete", NULL },
 	};
 	struct program_result result;
 
@@ -316,6 +320,25 @@ START_TEST(names_that_would_command_a_terminal_do_not)
 }
 END_TEST
 
+START_TEST(names_that_would_command_a_shell_are_not_offered)
+{
+	static const char answer[] =
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"vms\":[{\"name\":\"$(reboot)\"},"
+		"{\"name\":\"\\u001b[2J\"},{\"name\":\"a b\"},{\"name\":\"fine\",\"state\":\"\\u001b[31m\"},"
+		"{\"name\":\"\"}]}}\n";
+	struct program_result result;
+	pid_t impostor;
+
+	d = kvmattrd_prepare();
+	impostor = start_impostor(answer, strlen(answer));
+	result = RUN("complete", "--", "vm", "get", "");
+	kill(impostor, SIGKILL);
+	ck_assert_str_eq(result.out, "fine\t?[31m\n");
+	program_forget(&result);
+	kvmattrd_discard(d);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *people = harness_make_case("people", 20);
@@ -325,7 +348,7 @@ int main(void)
 
 	tcase_add_checked_fixture(people, start, stop);
 	tcase_add_test(people, every_command_shows_what_there_is);
-	tcase_add_loop_test(people, every_command_has_a_help_of_its_own, 0, 11);
+	tcase_add_loop_test(people, every_command_has_a_help_of_its_own, 0, 23);
 	tcase_add_test(people, color_is_as_it_is_asked_for);
 	tcase_add_checked_fixture(programs, start, stop);
 	tcase_add_test(programs, as_json_the_answers_are_the_control_sockets);
@@ -337,6 +360,7 @@ int main(void)
 	tcase_add_test(refusals, without_a_daemon_it_says_where_it_looked_and_what_to_do);
 	tcase_add_loop_test(lies, an_answer_that_is_none_is_an_error, 0, N(impostors));
 	tcase_add_test(lies, names_that_would_command_a_terminal_do_not);
+	tcase_add_test(lies, names_that_would_command_a_shell_are_not_offered);
 	return harness_run("kvmattrctl",
 			   (TCase *const[]){ people, programs, refusals, lies, NULL });
 }

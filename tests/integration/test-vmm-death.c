@@ -6,6 +6,7 @@
 #include "tests/integration/control-client.h"
 #include "tests/integration/harness.h"
 #include "tests/integration/program.h"
+#include "tests/integration/raw-peer.h"
 #include "tests/integration/simulated-vmm.h"
 #include "tests/integration/vmm-process.h"
 
@@ -17,7 +18,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -216,20 +216,19 @@ END_TEST
 
 START_TEST(a_vmm_whose_executor_goes_is_told_and_its_vm_is_gone)
 {
-	struct simulated_vmm *vmm;
-	struct kvmattr *agent;
+	struct raw_vm vm;
+	int agent;
 
 	start(NULL);
-	vmm = simulated_vmm_start(d, &(struct simulated_vmm_options){ .has_no_thread = true });
-	agent = simulated_vmm_open_agent(vmm, 1, 0);
-	ck_assert_int_eq(shutdown(kvmattr_executor_fd(vmm->owner), SHUT_RDWR), 0);
-	EVENTUALLY(GONE_MS, kvmattr_dispatch(agent) == -EPIPE);
-	expect_refusal(agent, kvmattr_flush(agent), -EPIPE,
-		       "the VMM has ended, or closed its executor's socket");
-	expect_refusal(vmm->owner, kvmattr_dispatch(vmm->owner), -EPIPE,
-		       "the VMM has ended, or closed its executor's socket");
-	kvmattr_close(agent);
-	simulated_vmm_stop(vmm);
+	vm = raw_vm_start(d, "guest");
+	agent = raw_vm_open_agent(&vm, 1, 0);
+	close(vm.executor);
+	raw_expect_closed(agent, KVMATTR_NO_VM,
+			  "the VMM has ended, or closed its executor's socket");
+	raw_expect_closed(vm.owner, KVMATTR_NO_VM,
+			  "the VMM has ended, or closed its executor's socket");
+	vm.owner = vm.executor = -1;
+	raw_vm_close(&vm);
 	expect_name_is_free();
 	stop();
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The manual says what the programs do: every option of --help, every setting, every function of
-# the library, every message with its fields, every status.  It reads the programs' --help, the
+# the library, every message and record with its fields, every status.  It reads the programs' --help, the
 # sources and the manual's sources, and prints TAP.  Runs in the top of a build directory.
 set -u
 # So that argp's words are where they are looked for, whatever the caller's terminal and language.
@@ -195,90 +195,136 @@ while read -r number name; do
 	ok "message $name, $number in kvmattr-protocol.7, exists"
 done <"$work/rows"
 
-# ---- The protocol: layouts --------------------------------------------------------------------
+# ---- Layouts ----------------------------------------------------------------------------------
 
-# "NAME size SIZE" and "NAME OFFSET SIZE FIELD".  Messages are in capitals, as in the page.
-# Structures have no padding: the header's assertions on their sizes see to that.
-awk '
-	function size_of(type) {
-		if (type == "char") return 1
-		if (type == "struct wire_header") return 16
-		if (type ~ /^u?int[0-9]+_t$/) { gsub(/[^0-9]/, "", type); return type / 8 }
-		return 0
-	}
-	/^#define [A-Z_]+ +\(?(1 \+ )?[0-9]+u?\)?/ { number = $3; sub(/u$/, "", number); constant[$2] = number }
-	/^struct (wire_[a-z_]+|kvmattr_range) \{/ {
-		name = $2
-		sub(/^wire_|^kvmattr_/, "", name)
-		inside = 1
-		offset = is_message = n = 0
-		next
-	}
-	inside && /^\};/ {
-		inside = 0
-		if (is_message || name == "header") name = toupper(name)
-		if (name == "NOTICE") name = "ERROR"
-		if (name == "UPDATE_LIST") name = "UPDATE"
-		print name, "size", offset
-		for (i = 0; i < n; i++) print name, field[i]
-		next
-	}
-	inside {
-		line = $0
-		sub(/\/\*.*/, "", line)
-		if (line !~ /;[ \t]*$/) next
-		gsub(/;|^[ \t]+/, "", line)
-		count = 1
-		if (line ~ /\[/) {
-			count = line
-			sub(/.*\[/, "", count)
-			sub(/\].*/, "", count)
-			if (count in constant) count = constant[count]
-			sub(/\[.*/, "", line)
+# "NAME size SIZE" and "NAME OFFSET SIZE FIELD", of the structures of a family: "wire", or "journal"
+# for what is in files.  Names are the page's: messages, records and headers in capitals.
+# Structures have no padding: the assertions on their sizes see to that.
+layouts_of() { # FAMILY FILE...
+	wanted=$1
+	shift
+	awk -v wanted="$wanted" '
+		function family_of(struct) {
+			if (struct ~ /^wire_|^kvmattr_range$/) return "wire"
+			if (struct ~ /^vm_record_|^body_|^(checkpoint|image|export)_header$/) return "journal"
+			return struct ~ /^image_(layer|map)$|^span$/ ? "journal" : ""
 		}
-		words = split(line, word, " ")
-		type = words == 3 ? word[1] " " word[2] : word[1]
-		if (type == "struct wire_header") is_message = 1
-		else field[n++] = offset " " size_of(type) * count " " word[words]
-		offset += size_of(type) * count
-	}' "$types" "$wire" | sort >"$work/layouts"
+		function name_of(struct, is_message) {
+			if (struct == "wire_header") return "HEADER"
+			if (sub(/_header$/, "", struct)) is_message = 1
+			if (sub(/^vm_record_/, "", struct)) is_message = struct != "part"
+			sub(/^wire_|^kvmattr_|^body_|^image_/, "", struct)
+			if (struct == "notice") return "ERROR"
+			if (struct == "update_list") return "UPDATE"
+			return is_message ? toupper(struct) : struct
+		}
+		function size_of(type) {
+			if (type == "char") return 1
+			if (type ~ /^u?int[0-9]+_t$/) { gsub(/[^0-9]/, "", type); return type / 8 }
+			return size[type]
+		}
+		/^#define [A-Z_]+ +\(?(1 \+ )?[0-9]+u?\)?/ { number = $3; sub(/u$/, "", number); constant[$2] = number }
+		/^struct [a-z_]+ \{/ {
+			struct = $2
+			inside = 1
+			offset = is_message = n = 0
+			next
+		}
+		inside && /^\};/ {
+			inside = 0
+			size["struct " struct] = offset
+			if (family_of(struct) != wanted) next
+			name = name_of(struct, is_message)
+			print name, "size", offset
+			for (i = 0; i < n; i++) print name, field[i]
+			next
+		}
+		inside {
+			line = $0
+			sub(/\/\*.*/, "", line)
+			if (line !~ /;[ \t]*$/) next
+			gsub(/;|^[ \t]+/, "", line)
+			count = 1
+			if (line ~ /\[/) {
+				count = line
+				sub(/.*\[/, "", count)
+				sub(/\].*/, "", count)
+				if (count in constant) count = constant[count]
+				sub(/\[.*/, "", line)
+			}
+			words = split(line, word, " ")
+			type = words == 3 ? word[1] " " word[2] : word[1]
+			if (type == "struct wire_header") is_message = 1
+			else field[n++] = offset " " size_of(type) * count " " word[words]
+			offset += size_of(type) * count
+		}' "$@" | sort
+}
 
-# The same from the page.  A size stands in the text before the fields.
-awk '
-	function cell(line) { sub(/^[|:][^ ]? +/, "", line); return line }
-	function forget() { name = ""; in_fields = 0 }
-	/^# / { forget(); if ($2 == "HEADER") name = "HEADER" }
-	/^## / { forget(); if ($0 ~ /\([0-9]+\)/) name = $2 }
-	/^Each \*/ { forget(); name = $2; gsub(/\*/, "", name) }
-	name && !in_fields && /[0-9]+ bytes/ && !(name in sized) {
-		text = $0
-		match(text, /[0-9]+ bytes/)
-		text = substr(text, RSTART, RLENGTH)
-		sub(/ bytes/, "", text)
-		sized[name] = text
-		print name, "size", text
-	}
-	/^\|. *\*Offset\*/ { in_fields = 1; column = 99; next }
-	in_fields && /^$/ { in_fields = 0 }
-	in_fields && /^\|/ { column = 1; offset = cell($0) }
-	in_fields && /^:/ {
-		column++
-		if (column == 2) size = cell($0)
-		if (column == 3) print name, offset, size, cell($0)
-	}' "$page" | sort >"$work/described"
+# The same from a page.  A size stands in the text before the fields.
+layouts_of_page() { # PAGE
+	awk '
+		function cell(line) { sub(/^[|:][^ ]? +/, "", line); return line }
+		function forget() { name = ""; in_fields = 0 }
+		BEGIN {
+			section["# HEADER"] = "HEADER"
+			section["# CHECKPOINTS"] = "CHECKPOINT"
+			section["# IMAGES"] = "IMAGE"
+			section["# EXPORTS"] = "EXPORT"
+		}
+		/^# / { forget(); name = section[$0] }
+		/^## / { forget(); if ($0 ~ /\([0-9]+\)/) name = $2 }
+		/^Each \*/ { forget(); name = $2; gsub(/\*/, "", name) }
+		name && !in_fields && /[0-9]+ bytes/ && !(name in sized) {
+			text = $0
+			match(text, /[0-9]+ bytes/)
+			text = substr(text, RSTART, RLENGTH)
+			sub(/ bytes/, "", text)
+			sized[name] = text
+			print name, "size", text
+		}
+		/^\|. *\*Offset\*/ { in_fields = 1; column = 99; next }
+		in_fields && /^$/ { in_fields = 0 }
+		in_fields && name && /^\|/ { column = 1; offset = cell($0) }
+		in_fields && name && /^:/ {
+			column++
+			if (column == 2) size = cell($0)
+			if (column == 3) print name, offset, size, cell($0)
+		}' "$1" | sort
+}
 
-there_are "$work/layouts" layouts
-cut -d' ' -f1 "$work/layouts" | sort -u >"$work/names"
-while read -r name; do
-	grep "^$name " "$work/layouts" >"$work/one"
-	grep "^$name " "$work/described" >"$work/other"
-	diff "$work/one" "$work/other" | sed -n 's/^[<>]/#&/p'
-	cmp -s "$work/one" "$work/other"
-	ok "the size and the fields of $name are those of kvmattr-protocol.7"
-done <"$work/names"
-# What is a header alone has no structure.
-cut -d' ' -f1 "$work/described" | sort -u | grep -vx AGENT_OPENED >"$work/other"
-cmp -s "$work/names" "$work/other"
-ok 'kvmattr-protocol.7 has no layouts that wire.h has not'
+# PAGE has the layouts that are in $work/layouts, and no others.
+check_layouts() { # PAGE WHERE
+	layouts_of_page "$doc/$1.scd" >"$work/described"
+	there_are "$work/layouts" "layouts for $1"
+	cut -d' ' -f1 "$work/layouts" | sort -u >"$work/names"
+	while read -r name; do
+		grep "^$name " "$work/layouts" >"$work/one"
+		grep "^$name " "$work/described" >"$work/other"
+		diff "$work/one" "$work/other" | sed -n 's/^[<>]/#&/p'
+		cmp -s "$work/one" "$work/other"
+		ok "the size and the fields of $name are those of $1"
+	done <"$work/names"
+	# What is a header alone has no structure.
+	cut -d' ' -f1 "$work/described" | sort -u | grep -vx AGENT_OPENED >"$work/other"
+	cmp -s "$work/names" "$work/other"
+	ok "$1 has no layouts that $2"
+}
+
+layouts_of wire "$types" "$wire" >"$work/layouts"
+check_layouts kvmattr-protocol.7 'wire.h has not'
+
+journal=$top/daemon/journal
+layouts_of journal "$types" "$wire" "$journal/record.h" "$journal/vm-records.h" \
+	"$journal/checkpoint.c" "$journal/checkpoint-body.c" "$journal/export.h" \
+	"$top/daemon/policy/image.c" "$top/daemon/policy/image-map.c" >"$work/layouts"
+check_layouts kvmattr-journal.5 'the journal, its checkpoints, images and exports have not'
+
+# ---- The journal: numbers ---------------------------------------------------------------------
+
+enumerators "$journal/vm-records.h" 'enum vm_record_type' VM_RECORD_ >"$work/numbers"
+there_are "$work/numbers" 'types of records'
+sed -n 's/^## \([A-Z_]*\) (\([0-9]*\))$/\2 \1/p' "$doc/kvmattr-journal.5.scd" >"$work/rows"
+cmp -s "$work/numbers" "$work/rows"
+ok "kvmattr-journal.5 has the journal's records with their numbers, in their order"
 
 echo "1..$n"

@@ -25,7 +25,7 @@ static int64_t integer_at(struct json_object *params, size_t i, const char *name
 }
 
 /* The methods that the specification's examples call. */
-static void dispatch(void *context, const char *method, struct json_object *params,
+static bool dispatch(void *context, const char *method, struct json_object *params,
 		     struct jsonrpc_answer *answer)
 {
 	(void)context;
@@ -48,12 +48,15 @@ static void dispatch(void *context, const char *method, struct json_object *para
 	} else if (!strcmp(method, "update") || !strcmp(method, "notify_hello") ||
 		   !strcmp(method, "notify_sum")) {
 		answer->result = NULL;
+	} else if (!strcmp(method, "later")) {
+		return false;
 	} else if (!strcmp(method, "fail")) {
 		jsonrpc_refuse(answer, JSONRPC_SERVER_ERROR - 8, json_object_new_string("why"),
 			       "no VM is named \"%s\"", "x");
 	} else {
 		jsonrpc_refuse(answer, JSONRPC_METHOD_NOT_FOUND, NULL, "Method not found");
 	}
+	return true;
 }
 
 static void take_bytes(void *context, const char *bytes, size_t n)
@@ -86,9 +89,11 @@ void peer_disconnect(void)
 	free(peer.answers);
 }
 
-void peer_send(const char *bytes, size_t n)
+size_t peer_send(const char *bytes, size_t n)
 {
-	for (size_t taken = 0; taken < n;) {
+	size_t taken = 0;
+
+	while (taken < n && !jsonrpc_is_waiting(peer.rpc)) {
 		if (jsonrpc_has_work(peer.rpc)) {
 			ck_assert_uint_eq(jsonrpc_feed(peer.rpc, bytes + taken, n - taken), 0);
 			jsonrpc_work(peer.rpc);
@@ -98,6 +103,7 @@ void peer_send(const char *bytes, size_t n)
 	}
 	while (jsonrpc_has_work(peer.rpc))
 		jsonrpc_work(peer.rpc);
+	return taken;
 }
 
 void peer_forget(void)

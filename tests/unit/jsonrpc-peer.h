@@ -25,8 +25,11 @@ extern struct peer peer;
 
 void peer_connect(void);
 void peer_disconnect(void);
-/* Sends bytes and has all calls made that are in them. */
-void peer_send(const char *bytes, size_t n);
+/*
+ * Sends bytes and has all calls made that are in them, up to one of "later", which jsonrpc_finish()
+ * has to answer.  Returns how many bytes were taken.
+ */
+size_t peer_send(const char *bytes, size_t n);
 /* Forgets the answers and the number of calls. */
 void peer_forget(void);
 /* The bytes get these answers, whole and byte by byte. */

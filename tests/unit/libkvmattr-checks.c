@@ -13,28 +13,33 @@ const uint64_t gfns[KVMATTR_MAX_PAGES] = { 7, 3, 5, 9 };
 static uintptr_t last_context;
 static int n_fds_before;
 
-static int n_open_fds(void)
+static int n_entries(const char *path)
 {
-	DIR *directory = opendir("/proc/self/fd");
+	DIR *directory = opendir(path);
 	int n = 0;
 
 	ck_assert_ptr_nonnull(directory);
-	while (readdir(directory))
-		n++;
+	for (const struct dirent *entry; (entry = readdir(directory));)
+		n += entry->d_name[0] != '.';
 	closedir(directory);
 	return n;
 }
 
+int n_threads(void)
+{
+	return n_entries("/proc/self/task");
+}
+
 static void start(void)
 {
-	n_fds_before = n_open_fds();
+	n_fds_before = n_entries("/proc/self/fd");
 	n_completions = 0; /* where tests are not forked */
 	last_context = 0;
 }
 
 static void no_fd_is_left_open(void)
 {
-	ck_assert_int_eq(n_open_fds(), n_fds_before);
+	ck_assert_int_eq(n_entries("/proc/self/fd"), n_fds_before);
 }
 
 TCase *checks_make_case(const char *name)

@@ -42,6 +42,9 @@ struct kvmattr *connect_to(const struct scripted_daemon *daemon);
 /* kvmattr_message() says this, among other things. */
 void expect_message(const struct kvmattr *c, const char *part);
 
+/* Of this process. */
+int n_threads(void);
+
 /* A kvmattr_done that appends to completions. */
 void record(void *context, const struct kvmattr_answer *answer);
 /* RX for the first n of gfns. */

@@ -9,7 +9,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define QUIET_MS 50
+#define QUIET_MS    50
+#define PATIENCE_MS 60000
+
+const uint8_t daemon_token[WIRE_TOKEN_SIZE] = "a token of 16 b";
 
 void daemon_give_up(const char *file, int line, const char *condition)
 {
@@ -21,56 +24,101 @@ static void *run(void *context)
 {
 	struct scripted_daemon *daemon = context;
 
-	daemon->peer = accept4(daemon->listener, NULL, NULL, SOCK_CLOEXEC);
-	MUST(daemon->peer >= 0);
+	daemon_accept(daemon);
 	daemon->script(daemon);
-	if (daemon->executor >= 0)
-		close(daemon->executor);
-	if (daemon->peer >= 0)
-		close(daemon->peer);
+	daemon_die(daemon);
 	seqpacket_fds_close(&daemon->fds);
 	return NULL;
 }
 
-struct scripted_daemon *daemon_start(void (*script)(struct scripted_daemon *), int variant)
+void daemon_listen(struct scripted_daemon *daemon)
 {
-	struct scripted_daemon *daemon = calloc(1, sizeof(*daemon));
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-	MUST(daemon);
-	daemon->script = script;
-	daemon->variant = variant;
-	daemon->executor = -1;
-	strcpy(daemon->directory, "/tmp/test-libkvmattr-XXXXXX");
-	MUST(mkdtemp(daemon->directory));
-	snprintf(daemon->path, sizeof(daemon->path), "%s/agent.sock", daemon->directory);
 	strcpy(address.sun_path, daemon->path);
 	daemon->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	MUST(daemon->listener >= 0);
 	MUST(!bind(daemon->listener, (struct sockaddr *)&address, sizeof(address)));
 	MUST(!listen(daemon->listener, 1));
+}
+
+void daemon_stop_listening(struct scripted_daemon *daemon)
+{
+	close(daemon->listener);
+	MUST(!unlink(daemon->path));
+	daemon->listener = -1;
+}
+
+void daemon_accept(struct scripted_daemon *daemon)
+{
+	daemon->peer = accept4(daemon->listener, NULL, NULL, SOCK_CLOEXEC);
+	MUST(daemon->peer >= 0);
+}
+
+void daemon_die(struct scripted_daemon *daemon)
+{
+	if (daemon->executor >= 0)
+		close(daemon->executor);
+	if (daemon->peer >= 0)
+		close(daemon->peer);
+	daemon->executor = daemon->peer = -1;
+}
+
+static struct scripted_daemon *start(void (*script)(struct scripted_daemon *), int variant,
+				     void *context, uint32_t resume_within_ms)
+{
+	struct scripted_daemon *daemon = calloc(1, sizeof(*daemon));
+
+	MUST(daemon);
+	daemon->script = script;
+	daemon->variant = variant;
+	daemon->context = context;
+	daemon->resume_within_ms = resume_within_ms;
+	daemon->executor = -1;
+	strcpy(daemon->directory, "/tmp/test-libkvmattr-XXXXXX");
+	MUST(mkdtemp(daemon->directory));
+	snprintf(daemon->path, sizeof(daemon->path), "%s/agent.sock", daemon->directory);
+	daemon_listen(daemon);
 	MUST(!pthread_create(&daemon->thread, NULL, run, daemon));
 	return daemon;
+}
+
+struct scripted_daemon *daemon_start(void (*script)(struct scripted_daemon *), int variant)
+{
+	return start(script, variant, NULL, 0);
+}
+
+struct scripted_daemon *daemon_start_resumable(void (*script)(struct scripted_daemon *),
+					       int variant, void *context)
+{
+	return start(script, variant, context, PATIENCE_MS);
 }
 
 void daemon_end(struct scripted_daemon *daemon)
 {
 	MUST(!pthread_join(daemon->thread, NULL));
-	close(daemon->listener);
-	unlink(daemon->path);
+	if (daemon->listener >= 0)
+		daemon_stop_listening(daemon);
 	rmdir(daemon->directory);
 	free(daemon);
 }
 
-void daemon_receive_from(struct scripted_daemon *daemon, int from, unsigned int type)
+unsigned int daemon_receive_any(struct scripted_daemon *daemon, int from)
 {
 	ssize_t n;
 
 	seqpacket_fds_close(&daemon->fds);
 	n = seqpacket_receive(from, daemon->message, sizeof(daemon->message), &daemon->fds, 0);
-	MUST(n > 0);
+	MUST(n >= 0);
+	if (!n)
+		return 0;
 	MUST(!wire_get_header(daemon->message, (size_t)n, &daemon->header));
-	MUST(daemon->header.type == type);
+	return daemon->header.type;
+}
+
+void daemon_receive_from(struct scripted_daemon *daemon, int from, unsigned int type)
+{
+	MUST(daemon_receive_any(daemon, from) == type);
 }
 
 void daemon_receive(struct scripted_daemon *daemon, unsigned int type)
@@ -160,14 +208,20 @@ void daemon_send(struct scripted_daemon *daemon, const void *message, size_t siz
 struct wire_welcome daemon_make_welcome(const struct scripted_daemon *daemon,
 					uint32_t max_updates_in_flight)
 {
-	return (struct wire_welcome){
-		.header = wire_header_make(WIRE_WELCOME, sizeof(struct wire_welcome),
-					   daemon->header.id),
+	struct wire_welcome welcome = {
+		.header = wire_header_make(WIRE_WELCOME, sizeof(welcome), daemon->header.id),
 		.version = WIRE_VERSION,
 		.max_message = WIRE_MAX_MESSAGE,
 		.max_updates_in_flight = max_updates_in_flight,
+		.session = DAEMON_SESSION,
 		.daemon = "scripted",
+		.resume_within_ms = daemon->resume_within_ms,
 	};
+
+	memcpy(welcome.token, daemon_token, sizeof(welcome.token));
+	if (daemon->resume_within_ms)
+		strcpy(welcome.agent_socket, daemon->path);
+	return welcome;
 }
 
 void daemon_welcome_nobody(struct scripted_daemon *daemon, uint32_t max_updates_in_flight)
@@ -231,6 +285,93 @@ void daemon_send_registered(struct scripted_daemon *daemon, uint64_t id, uint32_
 		message.views[i] =
 			(struct wire_view){ .vtl = vtls[i], .abi = (uint8_t)abi, .supported = 0xf };
 	daemon_send(daemon, &message, size);
+}
+
+static struct wire_resume get_resume(const struct scripted_daemon *daemon)
+{
+	struct wire_resume resume;
+
+	MUST(daemon->header.type == WIRE_RESUME);
+	MUST(!wire_get_resume(daemon->message, daemon->header.size, &resume));
+	MUST(resume.session == DAEMON_SESSION);
+	MUST(!memcmp(resume.token, daemon_token, sizeof(resume.token)));
+	return resume;
+}
+
+static struct wire_resume take_resume(struct scripted_daemon *daemon, uint32_t n_views)
+{
+	struct wire_resume resume = get_resume(daemon);
+	struct wire_view view;
+
+	MUST(resume.restarted == daemon->life);
+	MUST(resume.n_views == n_views);
+	MUST(daemon->fds.n == (n_views ? 1 + n_views : 0));
+	for (uint32_t i = 0; i < n_views; i++)
+		MUST(!wire_at_resume_view(daemon->message, i, &view));
+	if (n_views) {
+		if (daemon->executor >= 0)
+			close(daemon->executor);
+		daemon->executor = seqpacket_fds_take(&daemon->fds, 0);
+	}
+	return resume;
+}
+
+struct wire_resume daemon_receive_resume(struct scripted_daemon *daemon, uint32_t n_views)
+{
+	MUST(daemon_receive_any(daemon, daemon->peer));
+	return take_resume(daemon, n_views);
+}
+
+void daemon_send_owner_resumed(struct scripted_daemon *daemon, uint64_t settled, uint32_t n_views,
+			       const uint8_t *vtls, enum kvmattr_abi abi,
+			       enum wire_executor executor)
+{
+	struct {
+		struct wire_resumed head;
+		struct wire_view views[KVMATTR_N_VTLS];
+	} message = { .head = { .settled = settled, .executor = executor, .n_views = n_views } };
+	size_t size = sizeof(message.head) + n_views * sizeof(message.views[0]);
+
+	message.head.header = wire_header_make(WIRE_RESUMED, size, daemon->header.id);
+	for (uint32_t i = 0; i < n_views; i++)
+		message.views[i] =
+			(struct wire_view){ .vtl = vtls[i], .abi = (uint8_t)abi, .supported = 0xf };
+	daemon_send(daemon, &message, size);
+}
+
+void daemon_send_resumed(struct scripted_daemon *daemon, uint64_t settled)
+{
+	daemon_send_owner_resumed(daemon, settled, 0, NULL, KVMATTR_ABI_PROBE,
+				  (enum wire_executor)0);
+}
+
+struct wire_resume daemon_welcome_back(struct scripted_daemon *daemon, uint32_t n_views)
+{
+	daemon->life = 0;
+	daemon_accept(daemon);
+	daemon_welcome_nobody(daemon, DAEMON_WINDOW);
+	return daemon_receive_resume(daemon, n_views);
+}
+
+void daemon_send_restarted(struct scripted_daemon *daemon)
+{
+	struct wire_restarted restarted = {
+		.header = wire_header_make(WIRE_RESTARTED, sizeof(restarted), ++daemon->life)
+	};
+
+	daemon_send(daemon, &restarted, sizeof(restarted));
+}
+
+struct wire_resume daemon_restart(struct scripted_daemon *daemon)
+{
+	unsigned int type;
+
+	daemon_send_restarted(daemon);
+	/* A RESUME may be the answer to the life before, which did not read it. */
+	do
+		type = daemon_receive_any(daemon, daemon->peer);
+	while (type && (type != WIRE_RESUME || get_resume(daemon).restarted != daemon->life));
+	return take_resume(daemon, 0);
 }
 
 void daemon_probe(struct scripted_daemon *daemon, uint32_t n_targets,

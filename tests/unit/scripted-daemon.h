@@ -4,7 +4,8 @@
  *
  * A thread listens on a real SOCK_SEQPACKET socket in a directory of its own, takes one peer and
  * runs the script, which receives and sends message by message and says what it expects.  It may
- * break the protocol as it likes.  What a script expects and does not get ends the test.
+ * break the protocol as it likes, and die and come back: with a new socket for the peer, or saying
+ * RESTARTED on the one that it has.  What a script expects and does not get ends the test.
  */
 #ifndef SCRIPTED_DAEMON_H
 #define SCRIPTED_DAEMON_H
@@ -26,7 +27,10 @@ struct scripted_daemon {
 	int executor;        /* the daemon's end, once a VM is registered; or -1 */
 	uint64_t last_seqno; /* received */
 	unsigned int n_update_messages;
-	int variant; /* the test's own */
+	uint64_t life;             /* the id of its RESTARTED; 0: nobody was told of it */
+	uint32_t resume_within_ms; /* a welcome says so, if not 0, and what else RESUME needs */
+	int variant;               /* the test's own */
+	void *context;             /* the test's own, too */
 	/* the last message */
 	struct wire_header header;
 	struct seqpacket_fds fds;
@@ -34,6 +38,8 @@ struct scripted_daemon {
 };
 
 struct scripted_daemon *daemon_start(void (*script)(struct scripted_daemon *), int variant);
+struct scripted_daemon *daemon_start_resumable(void (*script)(struct scripted_daemon *),
+					       int variant, void *context);
 /* Waits until the script is through; it closes the peer then, if it has not done so. */
 void daemon_end(struct scripted_daemon *daemon);
 
@@ -45,7 +51,9 @@ void daemon_end(struct scripted_daemon *daemon);
 	} while (0)
 __attribute__((noreturn)) void daemon_give_up(const char *file, int line, const char *condition);
 
-/* For scripts.  A message of that type and no other. */
+/* For scripts.  A message of any type, which is returned; 0 for the end. */
+unsigned int daemon_receive_any(struct scripted_daemon *daemon, int socket);
+/* A message of that type and no other. */
 void daemon_receive(struct scripted_daemon *daemon, unsigned int type);
 void daemon_receive_from(struct scripted_daemon *daemon, int socket, unsigned int type);
 /* Neither a message nor the end, for a while. */
@@ -76,6 +84,33 @@ void daemon_send_answer(struct scripted_daemon *daemon, uint64_t seqno, uint64_t
 /* To the registration that was received last: all views speak abi. */
 void daemon_send_registered(struct scripted_daemon *daemon, uint64_t id, uint32_t n_views,
 			    const uint8_t *vtls, enum kvmattr_abi abi, enum wire_executor executor);
+
+#define DAEMON_WINDOW 1024
+/* The session of every welcome, and its token. */
+#define DAEMON_SESSION 77
+extern const uint8_t daemon_token[WIRE_TOKEN_SIZE];
+
+/* Nothing is left of the daemon but its listening socket; or not even that. */
+void daemon_die(struct scripted_daemon *daemon);
+void daemon_stop_listening(struct scripted_daemon *daemon);
+void daemon_listen(struct scripted_daemon *daemon);
+/* Another one takes the next peer. */
+void daemon_accept(struct scripted_daemon *daemon);
+/*
+ * RESUME of the session: with fresh views and an executor, which is taken (the views are closed),
+ * from an owner's new socket, else without.
+ */
+struct wire_resume daemon_receive_resume(struct scripted_daemon *daemon, uint32_t n_views);
+/* To the RESUME that was received last; vtls and abi as in daemon_send_registered(). */
+void daemon_send_resumed(struct scripted_daemon *daemon, uint64_t settled);
+void daemon_send_owner_resumed(struct scripted_daemon *daemon, uint64_t settled, uint32_t n_views,
+			       const uint8_t *vtls, enum kvmattr_abi abi,
+			       enum wire_executor executor);
+/* Takes the new connection of a peer that lost the daemon, up to its RESUME. */
+struct wire_resume daemon_welcome_back(struct scripted_daemon *daemon, uint32_t n_views);
+/* It comes back on the socket that it had; and all up to the RESUME that follows is discarded. */
+void daemon_send_restarted(struct scripted_daemon *daemon);
+struct wire_resume daemon_restart(struct scripted_daemon *daemon);
 
 /* Asks the executor and takes its answer. */
 void daemon_probe(struct scripted_daemon *daemon, uint32_t n_targets,

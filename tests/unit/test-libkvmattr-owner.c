@@ -4,12 +4,12 @@
  * places, inside a call, in a thread, in an event loop, in the daemon.
  */
 #include "tests/unit/libkvmattr-checks.h"
+#include "tests/unit/pretended-vm.h"
 #include "tests/unit/scripted-daemon.h"
 
 #include <kvmattr.h>
 
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -22,145 +22,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* ---- A VM with two views that is no VM ----------------------------------------------------- */
-
-struct simulated_call {
-	uint32_t view;
-	enum kvmattr_abi abi;
-	uint64_t gpa;
-	uint64_t size;
-	uint64_t attributes;
-};
-
-static struct simulated_call calls[16];
-static unsigned int n_calls;
-static char caller_name[16];
-static bool caller_takes_signals;
-
-static void simulated_probe(void *context, uint32_t view, int *ret_v10_errno,
-			    uint64_t *ret_v10_supported, int *ret_cap_errno, uint64_t *ret_cap)
-{
-	ck_assert_ptr_eq(context, calls);
-	*ret_v10_errno = view ? ENOTTY : 0;
-	*ret_v10_supported = view ? 0 : 0xf;
-	*ret_cap_errno = 0;
-	*ret_cap = view ? 0x7 : 0;
-}
-
-static atomic_bool is_in_slow_call;
-static bool is_slow_call_done;
-
-/* Half of what is left at a time; nothing at GPA 0xbad000, and slowly at 0x510000. */
-static int simulated_set_attributes(void *context, uint32_t view, enum kvmattr_abi abi,
-				    uint64_t *gpa, uint64_t *size, uint64_t attributes)
-{
-	uint64_t part = *size > KVMATTR_PAGE_SIZE ? *size / 2 : *size;
-	sigset_t blocked;
-
-	ck_assert_ptr_eq(context, calls);
-	if (*gpa == 0xbad000)
-		return ENOMEM;
-	if (*gpa == 0x510000) {
-		is_in_slow_call = true;
-		usleep(100000);
-		is_slow_call_done = true;
-	}
-	pthread_getname_np(pthread_self(), caller_name, sizeof(caller_name));
-	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
-	caller_takes_signals = !sigismember(&blocked, SIGUSR1) || !sigismember(&blocked, SIGTERM);
-	calls[n_calls++] = (struct simulated_call){ view, abi, *gpa, part, attributes };
-	*gpa += part;
-	*size -= part;
-	return 0;
-}
-
-static const struct kvmattr_executor_ops simulated = {
-	.probe = simulated_probe,
-	.set_attributes = simulated_set_attributes,
-	.context = calls,
-};
-
-static const struct wire_call two_calls[] = {
-	{ .gpa = 0x1000, .size = 0x2000, .attributes = 5, .target = 1, .abi = KVMATTR_ABI_DENY },
-	{ .gpa = 0xbad000, .size = 0x1000, .target = 0, .abi = KVMATTR_ABI_V10 },
-};
-
-static const uint8_t vtls[] = { 0, 1 };
-
-/* The daemon's side of it: the first call is done in two steps, the second is refused. */
-static void make_two_calls(struct scripted_daemon *d)
-{
-	struct wire_called called = daemon_call(d, two_calls, 2);
-
-	MUST(called.n_done == 1 && called.error == ENOMEM && !called.partial);
-}
-
-static void expect_two_calls(void)
-{
-	ck_assert_uint_eq(n_calls, 2);
-	ck_assert_uint_eq(calls[0].view, 1);
-	ck_assert_int_eq(calls[0].abi, KVMATTR_ABI_DENY);
-	ck_assert_uint_eq(calls[0].gpa, 0x1000);
-	ck_assert_uint_eq(calls[0].attributes, 5);
-	ck_assert_uint_eq(calls[1].gpa, 0x2000);
-	ck_assert_uint_eq(calls[1].size, 0x1000);
-}
-
-/* The views' descriptors are memfds of 1 and 2 pages. */
-static int view_fds[2] = { -1, -1 };
-
-static struct kvmattr_vm make_vm(struct kvmattr_view views[2])
-{
-	n_calls = 0;
-	for (int i = 0; i < 2; i++) {
-		view_fds[i] = memfd_create("view", MFD_CLOEXEC);
-		ck_assert_int_ge(view_fds[i], 0);
-		ck_assert_int_eq(ftruncate(view_fds[i], (i + 1) * 4096), 0);
-		views[i] = (struct kvmattr_view){ .vtl = vtls[i], .fd = view_fds[i] };
-	}
-	return (struct kvmattr_vm){
-		.name = "win", .views = views, .n_views = 2, .simulated = &simulated
-	};
-}
-
-static void close_views(void)
-{
-	for (int i = 0; i < 2; i++)
-		close(view_fds[i]);
-}
-
-/* Registers a simulated VM; its descriptors are the caller's no longer. */
-static void register_simulated(struct kvmattr *c, struct kvmattr_registration *ret)
-{
-	struct kvmattr_view views[2];
-	struct kvmattr_vm vm = make_vm(views);
-
-	ck_assert_int_eq(kvmattr_register(c, &vm, ret), 0);
-	close_views();
-}
-
-static void register_it(struct scripted_daemon *d, enum wire_executor executor)
-{
-	uint64_t id;
-
-	daemon_welcome_nobody(d, ANY_WINDOW);
-	daemon_receive_registration(d);
-	id = d->header.id;
-	daemon_send_registered(d, id, 2, vtls, KVMATTR_ABI_DENY, executor);
-}
-
-static int n_threads(void)
-{
-	DIR *directory = opendir("/proc/self/task");
-	int n = 0;
-
-	ck_assert_ptr_nonnull(directory);
-	for (struct dirent *entry; (entry = readdir(directory));)
-		n += entry->d_name[0] != '.';
-	closedir(directory);
-	return n;
-}
 
 /* ---- Registering --------------------------------------------------------------------------- */
 
@@ -192,7 +53,7 @@ static void check_registration(struct scripted_daemon *d)
 	MUST(!results[0].v10_errno && results[0].v10_supported == 0xf && !results[0].cap);
 	MUST(results[1].v10_errno == ENOTTY && !results[1].cap_errno && results[1].cap == 7);
 	make_two_calls(d);
-	daemon_send_registered(d, id, 2, vtls, KVMATTR_ABI_DENY, WIRE_EXECUTOR_VMM);
+	daemon_send_registered(d, id, 2, pretended_vtls, KVMATTR_ABI_DENY, WIRE_EXECUTOR_VMM);
 	daemon_receive_goodbye(d);
 }
 
@@ -203,14 +64,14 @@ START_TEST(registering_hands_everything_over_and_carries_out_the_calls_meanwhile
 	struct kvmattr *c = connect_to(d);
 	struct kvmattr_registration found;
 	struct kvmattr_view views[2];
-	struct kvmattr_vm vm = make_vm(views);
+	struct kvmattr_vm vm = pretended_vm_make(views);
 
 	views[1].pin = KVMATTR_ABI_DENY;
 	vm.ram = ram;
 	vm.n_ram = 2;
 	ck_assert_int_eq(kvmattr_executor_fd(c), -1);
 	ck_assert_int_eq(kvmattr_register(c, &vm, &found), 0);
-	close_views();
+	pretended_vm_close();
 	ck_assert_int_eq(found.executor_in_daemon, 0);
 	ck_assert_uint_eq(found.n_views, 2);
 	ck_assert_uint_eq(found.views[1].vtl, 1);
@@ -232,7 +93,8 @@ static void refuse_the_first(struct scripted_daemon *d)
 	daemon_send_notice(d, WIRE_ERROR, d->header.id, KVMATTR_NOT_A_VM, false,
 			   "VM win: view 1 is not a KVM VM; pass the fd of KVM_CREATE_VM");
 	daemon_receive_registration(d);
-	daemon_send_registered(d, d->header.id, 2, vtls, KVMATTR_ABI_DENY, WIRE_EXECUTOR_VMM);
+	daemon_send_registered(d, d->header.id, 2, pretended_vtls, KVMATTR_ABI_DENY,
+			       WIRE_EXECUTOR_VMM);
 	daemon_receive_goodbye(d);
 }
 
@@ -241,7 +103,7 @@ START_TEST(a_refused_registration_says_why_and_may_be_tried_again)
 	struct scripted_daemon *d = daemon_start(refuse_the_first, 0);
 	struct kvmattr *c = connect_to(d);
 	struct kvmattr_view views[2];
-	struct kvmattr_vm vm = make_vm(views);
+	struct kvmattr_vm vm = pretended_vm_make(views);
 
 	ck_assert_int_eq(kvmattr_start_executor(c), KVMATTR_INVALID_PARAMETER);
 	ck_assert_int_eq(kvmattr_reset_vm(c), KVMATTR_NO_VM);
@@ -251,7 +113,7 @@ START_TEST(a_refused_registration_says_why_and_may_be_tried_again)
 	ck_assert_int_eq(kvmattr_executor_fd(c), -1);
 	ck_assert_int_eq(kvmattr_register(c, &vm, NULL), 0);
 	ck_assert_int_ge(kvmattr_executor_fd(c), 0);
-	close_views();
+	pretended_vm_close();
 	kvmattr_close(c);
 	daemon_end(d);
 }
@@ -270,7 +132,7 @@ START_TEST(what_cannot_be_a_vm_is_refused_and_not_sent)
 	struct scripted_daemon *d = daemon_start(hear_nothing, 0);
 	struct kvmattr *c = connect_to(d);
 	struct kvmattr_view views[2];
-	struct kvmattr_vm vm = make_vm(views);
+	struct kvmattr_vm vm = pretended_vm_make(views);
 	struct kvmattr_vm wrong[] = { vm, vm, vm, vm, vm };
 
 	wrong[0].name = NULL;
@@ -286,7 +148,7 @@ START_TEST(what_cannot_be_a_vm_is_refused_and_not_sent)
 	views[1].pin = KVMATTR_N_ABIS;
 	ck_assert_int_eq(kvmattr_register(c, &vm, NULL), KVMATTR_INVALID_PARAMETER);
 	views[1].pin = KVMATTR_ABI_PROBE;
-	close_views();
+	pretended_vm_close();
 	ck_assert_int_eq(kvmattr_register(c, &vm, NULL), KVMATTR_NOT_A_VM);
 	expect_message(c, "VM win: view 0 (VTL 0)");
 	kvmattr_close(c);
@@ -312,7 +174,7 @@ static void register_wrongly(struct scripted_daemon *d)
 		daemon_send(d, &other, sizeof(other));
 	else
 		daemon_send_registered(d, d->header.id, d->variant == 1 ? 1 : 2,
-				       d->variant == 0 ? swapped : vtls,
+				       d->variant == 0 ? swapped : pretended_vtls,
 				       d->variant == 2 ? KVMATTR_ABI_V10 : KVMATTR_ABI_DENY,
 				       d->variant == 3 ? 9 : WIRE_EXECUTOR_VMM);
 }
@@ -322,13 +184,13 @@ START_TEST(a_registration_of_something_else_than_was_asked_is_EPROTO)
 	struct scripted_daemon *d = daemon_start(register_wrongly, _i);
 	struct kvmattr *c = connect_to(d);
 	struct kvmattr_view views[2];
-	struct kvmattr_vm vm = make_vm(views);
+	struct kvmattr_vm vm = pretended_vm_make(views);
 
 	views[1].pin = KVMATTR_ABI_DENY;
 	ck_assert_int_eq(kvmattr_register(c, &vm, NULL), -EPROTO);
 	expect_message(c, wrong_registered[_i]);
 	ck_assert_int_eq(kvmattr_start_executor(c), -EPROTO);
-	close_views();
+	pretended_vm_close();
 	kvmattr_close(c);
 	daemon_end(d);
 }
@@ -338,7 +200,7 @@ END_TEST
 
 static void call_the_thread(struct scripted_daemon *d)
 {
-	register_it(d, WIRE_EXECUTOR_VMM);
+	pretended_vm_be_registered(d, WIRE_EXECUTOR_VMM);
 	daemon_receive_updates(d, 1); /* the thread runs */
 	make_two_calls(d);
 	daemon_send_answer(d, 1, 1, NULL, 0);
@@ -353,7 +215,7 @@ START_TEST(the_executors_thread_takes_no_signals_and_is_joined_by_close)
 	struct kvmattr *c = connect_to(d);
 	int n_before = n_threads();
 
-	register_simulated(c, NULL);
+	pretended_vm_register(c, NULL);
 	ck_assert_int_eq(kvmattr_start_executor(c), 0);
 	ck_assert_int_eq(n_threads(), n_before + 1);
 	ck_assert_int_eq(kvmattr_executor_fd(c), -1);
@@ -362,8 +224,8 @@ START_TEST(the_executors_thread_takes_no_signals_and_is_joined_by_close)
 	ck_assert_int_eq(kvmattr_reset_vm(c), 0);
 	kvmattr_close(c);
 	expect_two_calls();
-	ck_assert_str_eq(caller_name, "kvmattr-exec");
-	ck_assert(!caller_takes_signals);
+	ck_assert_str_eq(pretended_caller, "kvmattr-exec");
+	ck_assert(!pretended_caller_takes_signals);
 	daemon_end(d);
 }
 END_TEST
@@ -374,10 +236,10 @@ static void make_a_slow_call(struct scripted_daemon *d)
 		struct wire_calls head;
 		struct wire_call call;
 	} m = { .head = { .n_calls = 1 },
-		.call = { .gpa = 0x510000, .size = 0x1000, .abi = KVMATTR_ABI_DENY } };
+		.call = { .gpa = PRETENDED_SLOW_GPA, .size = 0x1000, .abi = KVMATTR_ABI_DENY } };
 	struct iovec part = { &m, sizeof(m) };
 
-	register_it(d, WIRE_EXECUTOR_VMM);
+	pretended_vm_be_registered(d, WIRE_EXECUTOR_VMM);
 	daemon_receive_updates(d, 1); /* the thread runs */
 	m.head.header = wire_header_make(WIRE_CALLS, sizeof(m), 1);
 	MUST(!seqpacket_send(d->executor, &part, 1, NULL, 0, 0));
@@ -389,7 +251,7 @@ START_TEST(close_waits_for_the_call_that_the_executors_thread_is_making)
 	struct scripted_daemon *d = daemon_start(make_a_slow_call, 0);
 	struct kvmattr *c = connect_to(d);
 
-	register_simulated(c, NULL);
+	pretended_vm_register(c, NULL);
 	ck_assert_int_eq(kvmattr_start_executor(c), 0);
 	submit(c, 1, 1);
 	ck_assert_int_eq(kvmattr_flush(c), 0);
@@ -403,7 +265,7 @@ END_TEST
 
 static void call_the_event_loop(struct scripted_daemon *d)
 {
-	register_it(d, WIRE_EXECUTOR_VMM);
+	pretended_vm_be_registered(d, WIRE_EXECUTOR_VMM);
 	make_two_calls(d);
 	close(d->executor);
 	d->executor = -1;
@@ -417,7 +279,7 @@ START_TEST(an_event_loop_can_drive_the_executor_until_the_daemon_lets_go)
 	struct pollfd readable = { .events = POLLIN };
 	int r = 0;
 
-	register_simulated(c, NULL);
+	pretended_vm_register(c, NULL);
 	readable.fd = kvmattr_executor_fd(c);
 	ck_assert_int_ge(readable.fd, 0);
 	while (!r) {
@@ -437,7 +299,7 @@ END_TEST
 
 static void call_before_answering(struct scripted_daemon *d)
 {
-	register_it(d, WIRE_EXECUTOR_VMM);
+	pretended_vm_be_registered(d, WIRE_EXECUTOR_VMM);
 	daemon_receive_updates(d, 1);
 	make_two_calls(d);
 	daemon_send_answer(d, 1, 1, NULL, 0);
@@ -449,7 +311,7 @@ START_TEST(an_owner_without_an_executors_thread_carries_out_calls_while_it_waits
 	struct scripted_daemon *d = daemon_start(call_before_answering, 0);
 	struct kvmattr *c = connect_to(d);
 
-	register_simulated(c, NULL);
+	pretended_vm_register(c, NULL);
 	ck_assert_int_eq(kvmattr_reset_vm(c), 0);
 	expect_two_calls();
 	kvmattr_close(c);
@@ -474,7 +336,7 @@ static void call_and_answer_often(struct scripted_daemon *d)
 {
 	const struct wire_call refused = two_calls[1];
 
-	register_it(d, WIRE_EXECUTOR_VMM);
+	pretended_vm_be_registered(d, WIRE_EXECUTOR_VMM);
 	for (uint64_t seqno = 1; seqno <= 200; seqno++) {
 		daemon_receive_updates(d, seqno);
 		MUST(daemon_call(d, &refused, 1).error == ENOMEM);
@@ -482,7 +344,7 @@ static void call_and_answer_often(struct scripted_daemon *d)
 	}
 	close(d->executor);
 	d->executor = -1;
-	daemon_receive_goodbye(d);
+	daemon_send_notice(d, WIRE_BYE, 0, KVMATTR_NO_VM, true, "VM win was released");
 }
 
 START_TEST(an_event_loop_in_one_thread_and_the_owner_in_another_may_both_drive_the_executor)
@@ -491,7 +353,7 @@ START_TEST(an_event_loop_in_one_thread_and_the_owner_in_another_may_both_drive_t
 	struct kvmattr *c = connect_to(d);
 	pthread_t loop;
 
-	register_simulated(c, NULL);
+	pretended_vm_register(c, NULL);
 	ck_assert_int_eq(pthread_create(&loop, NULL, drive_the_executor, c), 0);
 	for (int i = 0; i < 200; i++)
 		ck_assert_int_eq(kvmattr_reset_vm(c), 0);
@@ -503,7 +365,7 @@ END_TEST
 
 static void execute_in_the_daemon(struct scripted_daemon *d)
 {
-	register_it(d, WIRE_EXECUTOR_DAEMON);
+	pretended_vm_be_registered(d, WIRE_EXECUTOR_DAEMON);
 	daemon_receive_end(d, d->executor);
 	daemon_receive_goodbye(d);
 }
@@ -513,14 +375,14 @@ START_TEST(an_executor_in_the_daemon_leaves_nothing_to_do_here)
 	struct scripted_daemon *d = daemon_start(execute_in_the_daemon, 0);
 	struct kvmattr *c = connect_to(d);
 	struct kvmattr_registration found;
-	int n_before = n_threads();
 
-	register_simulated(c, &found);
+	pretended_vm_register(c, &found);
 	ck_assert_int_eq(found.executor_in_daemon, 1);
 	ck_assert_int_eq(kvmattr_executor_fd(c), -1);
-	ck_assert_int_eq(kvmattr_start_executor(c), 0);
 	ck_assert_int_eq(kvmattr_dispatch_executor(c), 0);
-	ck_assert_int_eq(n_threads(), n_before);
+	if (_i) /* which has an eye on the link */
+		ck_assert_int_eq(kvmattr_start_executor(c), 0);
+	ck_assert_int_eq(kvmattr_executor_fd(c), -1);
 	kvmattr_close(c);
 	daemon_end(d);
 }
@@ -531,7 +393,7 @@ static void probe_kvm_later(struct scripted_daemon *d)
 	struct wire_probe_result results[2];
 	struct wire_called called;
 
-	register_it(d, WIRE_EXECUTOR_VMM);
+	pretended_vm_be_registered(d, WIRE_EXECUTOR_VMM);
 	daemon_receive_updates(d, 1); /* its views are closed by now */
 	daemon_probe(d, 2, results);
 	for (int i = 0; i < 2; i++)
@@ -547,11 +409,11 @@ START_TEST(a_vmm_that_closes_its_views_early_leaves_the_executor_what_it_needs)
 	struct scripted_daemon *d = daemon_start(probe_kvm_later, 0);
 	struct kvmattr *c = connect_to(d);
 	struct kvmattr_view views[2];
-	struct kvmattr_vm vm = make_vm(views);
+	struct kvmattr_vm vm = pretended_vm_make(views);
 
 	vm.simulated = NULL; /* KVM's own calls, on memfds: ENOTTY, and EBADF if they were closed */
 	ck_assert_int_eq(kvmattr_register(c, &vm, NULL), 0);
-	close_views();
+	pretended_vm_close();
 	ck_assert_int_eq(kvmattr_reset_vm(c), 0);
 	kvmattr_close(c);
 	daemon_end(d);
@@ -563,7 +425,7 @@ static void send_the_executor_garbage(struct scripted_daemon *d)
 	struct wire_header garbage = wire_header_make(WIRE_CALLED, sizeof(garbage), 1);
 	struct iovec part = { &garbage, sizeof(garbage) };
 
-	register_it(d, WIRE_EXECUTOR_VMM);
+	pretended_vm_be_registered(d, WIRE_EXECUTOR_VMM);
 	MUST(!seqpacket_send(d->executor, &part, 1, NULL, 0, 0));
 	daemon_receive_end(d, d->executor);
 	daemon_receive_updates(d, 1);
@@ -576,11 +438,11 @@ START_TEST(an_executor_that_is_told_nonsense_hangs_up_at_once)
 	struct scripted_daemon *d = daemon_start(send_the_executor_garbage, 0);
 	struct kvmattr *c = connect_to(d);
 
-	register_simulated(c, NULL);
+	pretended_vm_register(c, NULL);
 	if (_i)
 		ck_assert_int_eq(kvmattr_start_executor(c), 0);
 	ck_assert_int_eq(kvmattr_reset_vm(c), 0);
-	ck_assert_uint_eq(n_calls, 0);
+	ck_assert_uint_eq(n_pretended_calls, 0);
 	kvmattr_close(c);
 	daemon_end(d);
 }
@@ -596,7 +458,7 @@ static void open_agent(struct scripted_daemon *d)
 	struct wire_open_agent request;
 	int sockets[2];
 
-	register_it(d, WIRE_EXECUTOR_DAEMON);
+	pretended_vm_be_registered(d, WIRE_EXECUTOR_DAEMON);
 	daemon_receive(d, WIRE_OPEN_AGENT);
 	MUST(!wire_get_open_agent(d->message, d->header.size, &request));
 	MUST(request.vtl == 1 && request.rights == WIRE_RIGHT_VISIBILITY);
@@ -620,7 +482,7 @@ START_TEST(an_agents_socket_can_be_handed_on_and_adopted)
 	struct kvmattr *owner = connect_to(d), *agent = NULL;
 	int fd = -1;
 
-	register_simulated(owner, NULL);
+	pretended_vm_register(owner, NULL);
 	ck_assert_int_eq(kvmattr_open_agent(owner, 1, KVMATTR_RIGHT_VISIBILITY, &fd), 0);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(fcntl(fd, F_SETFD, 0), 0);          /* as for an exec */
@@ -681,7 +543,7 @@ int main(void)
 	tcase_add_test(
 		executor,
 		an_event_loop_in_one_thread_and_the_owner_in_another_may_both_drive_the_executor);
-	tcase_add_test(executor, an_executor_in_the_daemon_leaves_nothing_to_do_here);
+	tcase_add_loop_test(executor, an_executor_in_the_daemon_leaves_nothing_to_do_here, 0, 2);
 	tcase_add_test(executor,
 		       a_vmm_that_closes_its_views_early_leaves_the_executor_what_it_needs);
 	tcase_add_loop_test(executor, an_executor_that_is_told_nonsense_hangs_up_at_once, 0, 2);

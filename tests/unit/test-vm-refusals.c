@@ -11,6 +11,7 @@
 #include <check.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define RAM_PAGES          128
 #define PAGES_PER_CALL     5
@@ -39,6 +40,26 @@ static bool is_as_policy_says(const struct world *world, uint64_t gfn)
 	const struct policy *policy = vm_policy(world->vm);
 
 	return world->pages[gfn] == fold_effective_at(policy, &policy->views[0], gfn);
+}
+
+/* The journal takes everything, and forgets it. */
+static int do_record(void *context, const struct vm_batch *batch,
+		     const struct vm_in_force *in_force, uint64_t *ret_durable)
+{
+	(void)context;
+	(void)batch;
+	(void)in_force;
+	*ret_durable = 0;
+	return 0;
+}
+
+static void do_refused(void *context, const struct vm_update *update, enum kvmattr_status status,
+		       const char *text)
+{
+	(void)context;
+	(void)update;
+	(void)status;
+	(void)text;
 }
 
 static void do_execute(void *context, const struct plan *plan, size_t first)
@@ -98,6 +119,8 @@ static uint64_t do_now_us(void *context)
 }
 
 static const struct vm_ops ops = {
+	.record = do_record,
+	.refused = do_refused,
 	.execute = do_execute,
 	.answer = do_answer,
 	.settled = do_settled,
@@ -171,24 +194,39 @@ static struct vm_update protect(unsigned int form, const void *elements, uint32_
 	};
 }
 
-/* A VM with RAM and layer 1, which allows everything; two updates are answered. */
-static struct world *start(void)
+static struct policy *make_policy(void)
 {
 	static const struct wire_probe_result probe = { .v10_errno = ENOTTY,
 							.cap = KVM_ABI_PRIVATE | KVM_ABI_DENY_ALL };
-	static const struct vm_limits limits = { .max_pages_per_call = PAGES_PER_CALL,
-						 .max_elements_per_batch = ELEMENTS_PER_BATCH,
-						 .executor_deadline_ms = 1000 };
-	static const struct kvmattr_range ram = { 0, RAM_PAGES };
-	static struct vm_update add_ram, enable;
-	struct world *world = calloc(1, sizeof(*world));
 	struct view view = { .vtl = 0 };
 	char text[WIRE_TEXT_SIZE];
 
 	ck_assert_int_eq(
 		dialect_decide(&probe, KVMATTR_ABI_PROBE, &view.dialect, text, sizeof(text)),
 		KVMATTR_OK);
-	world->vm = vm_new("test", policy_new(&view, 1), &limits, &ops, world);
+	return policy_new(&view, 1);
+}
+
+static struct world *begin(struct policy *policy)
+{
+	static const struct vm_limits limits = { .max_pages_per_call = PAGES_PER_CALL,
+						 .max_elements_per_batch = ELEMENTS_PER_BATCH,
+						 .executor_deadline_ms = 1000 };
+	struct world *world = calloc(1, sizeof(*world));
+
+	ck_assert_ptr_nonnull(world);
+	world->vm = vm_new("test", policy, &limits, &ops, world);
+	return world;
+}
+
+/* A VM with RAM and layer 1, which allows everything; two updates are answered. */
+static struct world *start(void)
+{
+	static const struct kvmattr_range ram = { 0, RAM_PAGES };
+	static struct vm_update add_ram, enable;
+	struct world *world = begin(make_policy());
+
+	vm_start(world->vm);
 	add_ram = (struct vm_update){ .element.kind = KVMATTR_ADD_RAM,
 				      .form = WIRE_FORM_RANGES,
 				      .elements = (const uint8_t *)&ram,
@@ -363,6 +401,74 @@ START_TEST(each_call_of_a_plan_has_retries_of_its_own)
 }
 END_TEST
 
+static void apply(struct policy *policy, struct policy_element element)
+{
+	static const struct policy_actor owner = { .is_owner = true };
+	struct policy_undo_log *log = policy_undo_log_new();
+	struct page_ranges touched = { 0 };
+	char text[WIRE_TEXT_SIZE];
+
+	ck_assert_int_eq(policy_apply(policy, &owner, &element, log, &touched, text, sizeof(text)),
+			 KVMATTR_OK);
+	policy_undo_log_free(log);
+	page_ranges_destroy(&touched);
+}
+
+static int refuse_repairs_of_page_10(struct world *world, const struct plan_call *call)
+{
+	return covers(call, 10) && vm_state(world->vm) == VM_REPAIRING ? ENOMEM : 0;
+}
+
+static int refuse_page_10(struct world *world, const struct plan_call *call)
+{
+	(void)world;
+	return covers(call, 10) ? ENOMEM : 0;
+}
+
+/*
+ * Page 10 was closed in the life before, by the first element of an update, which is the second in
+ * the queue now; what KVM holds of it is not known, and KVM does not take the repair.
+ */
+START_TEST(an_update_begun_in_another_life_is_answered_when_its_first_elements_are_in_force_again)
+{
+	static const uint64_t pages[] = { 10, 20 }, others[] = { 50 };
+	static const rule rules[] = { refuse_repairs_of_page_10, refuse_page_10 };
+	struct vm_update other = protect(WIRE_FORM_PAGES, others, 1, KVMATTR_R);
+	struct vm_update begun = protect(WIRE_FORM_PAGES, pages, 2, KVMATTR_NONE);
+	struct policy *policy = make_policy();
+	struct page_ranges unknown = { 0 };
+	struct world *world;
+
+	apply(policy,
+	      (struct policy_element){ .kind = KVMATTR_ADD_RAM, .range = { 0, RAM_PAGES } });
+	apply(policy, (struct policy_element){
+			      .kind = KVMATTR_ENABLE_LAYER, .layer = 1, .value = KVMATTR_RWX });
+	apply(policy, (struct policy_element){ .kind = KVMATTR_PROTECT,
+					       .layer = 1,
+					       .restricted = KVMATTR_ALL_LOWER,
+					       .range = { 10, 1 } });
+	page_ranges_add(&unknown, 10, 1);
+	policy_assume_applied(policy);
+	policy_forget_applied(policy, &unknown);
+	world = begin(policy);
+	memset(world->pages, KVMATTR_RWX, sizeof(world->pages));
+	vm_restore(world->vm, 3, &unknown);
+	page_ranges_destroy(&unknown);
+	begun.n_in_force = 1;
+	submit(world, &other, 1);
+	submit(world, &begun, 2);
+	world->refuses = rules[_i];
+	vm_start(world->vm);
+	run(world);
+	ck_assert_int_eq(world->statuses[0], KVMATTR_OK);
+	ck_assert_int_eq(world->statuses[1], _i ? KVMATTR_INSUFFICIENT_MEMORY : KVMATTR_OK);
+	ck_assert_uint_eq(begun.n_in_force, _i ? 1 : 2);
+	ck_assert_uint_eq(begun.commit, 4);
+	ck_assert_uint_eq(world->pages[20], _i ? KVMATTR_RWX : KVMATTR_NONE);
+	end(world);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("vm-refusals");
@@ -375,6 +481,10 @@ int main(void)
 		an_update_that_two_batches_brought_about_is_answered_when_all_of_it_is_in_force);
 	tcase_add_test(refused, a_page_that_kvm_refuses_keeps_no_other_open);
 	tcase_add_test(refused, a_vm_of_which_kvm_refuses_every_other_page_goes_on_and_recovers);
+	tcase_add_loop_test(
+		refused,
+		an_update_begun_in_another_life_is_answered_when_its_first_elements_are_in_force_again,
+		0, 2);
 	tcase_add_test(refused, each_call_of_a_plan_has_retries_of_its_own);
 	suite_add_tcase(suite, refused);
 	runner = srunner_create(suite);

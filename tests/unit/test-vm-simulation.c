@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A VM through random days: updates of every kind from everyone, a kernel that refuses, is busy or
- * stops half-way, an executor that falls silent.  The world (vm-world.h) checks each step; when the
- * faults are over, what the kernel enforces is what the oracle made of the answers.
+ * stops half-way, an executor that falls silent, a journal that cannot be written for a while or is
+ * late, a daemon that dies.  The world (vm-world.h) checks each step; when the faults are over, what
+ * the kernel enforces is what the oracle made of the answers, and so is what the journal holds.
  */
 #include "tests/unit/random-updates.h"
 #include "tests/unit/seeded-suite.h"
@@ -18,7 +19,9 @@ static bool is_silent;
 static struct world_outcome late;
 /* One call in so many fails; 0: none. */
 static unsigned int busy_one_in, refused_one_in;
-static unsigned int n_silences;
+/* The daemon dies at one step in so many; 0: it does not. */
+static unsigned int dies_one_in;
+static unsigned int n_deaths;
 
 static int fail_at_random(struct world *w, const struct plan_call *call, uint64_t *ret_n_done)
 {
@@ -39,6 +42,17 @@ static int fail_at_random(struct world *w, const struct plan_call *call, uint64_
 	return 0;
 }
 
+/* The disk is full, or broken, from some write on, for some writes. */
+static void spoil_journal(void)
+{
+	static const int errors[] = { ENOSPC, EDQUOT, EIO };
+
+	world->journal.n_until_failure = (unsigned int)random_below(&world->random, 40);
+	world->journal.n_failures = (unsigned int)random_below(
+		&world->random, random_one_in(&world->random, 4) ? 60 : 3);
+	world->journal.error = errors[random_below(&world->random, N(errors))];
+}
+
 static void change_weather(void)
 {
 	static const unsigned int chances[] = { 0, 0, 0, 2, 5, 40, 200 };
@@ -54,6 +68,7 @@ static void change_weather(void)
 				    ? UINT64_MAX - 1
 				    : 1000 + random_below(&world->random, 100);
 	world->faulty.error = random_one_in(&world->random, 2) ? ENOMEM : EAGAIN;
+	spoil_journal();
 }
 
 static void submit(void)
@@ -87,7 +102,6 @@ static void fall_silent(void)
 	if (random_one_in(&world->random, 2))
 		late = (struct world_outcome){ .error = EIO };
 	is_silent = true;
-	n_silences++;
 	world_fire_timer(world);
 	ck_assert_int_eq(vm_state(world->vm), VM_STUCK);
 }
@@ -98,10 +112,25 @@ static void speak_again(void)
 	world_say(world, late);
 }
 
+static void die(void)
+{
+	is_silent = false;
+	world_die(world);
+	n_deaths++;
+}
+
 static void step(void)
 {
 	uint64_t what = random_below(&world->random, 100);
 
+	if (dies_one_in && random_one_in(&world->random, dies_one_in))
+		die();
+	if (random_one_in(&world->random, 20)) {
+		world_journal_expect_policy(world);
+		world_expect_states(world);
+	}
+	if (world->journal.is_power && random_one_in(&world->random, 8))
+		world_sync_some(world);
 	if (what < 45) {
 		if (world->n_updates - world->n_answered < MAX_WAITING &&
 		    world->n_updates < WORLD_MAX_UPDATES)
@@ -118,14 +147,19 @@ static void step(void)
 			world_execute(world);
 	} else if (world->timer_ms) {
 		world_fire_timer(world);
+	} else if (vm_state(world->vm) == VM_WAITING) {
+		vm_start(world->vm);
 	}
 }
 
 static void end_well(void)
 {
 	world->fault = world_no_fault;
+	world->journal.n_failures = 0;
 	if (is_silent)
 		speak_again();
+	if (vm_state(world->vm) == VM_WAITING)
+		vm_start(world->vm);
 	world_settle(world);
 	for (unsigned int i = 0; i < 10 && vm_is_degraded(world->vm); i++) {
 		world_fire_timer(world);
@@ -134,41 +168,70 @@ static void end_well(void)
 	world_expect_all_in_force(world);
 }
 
-START_TEST(whatever_happens_what_is_answered_is_in_force_and_nothing_else)
+static void begin(int i, int seed)
 {
 	struct vm_limits limits = world_limits;
-	unsigned int n_ok = 0;
 
-	if (_i % 3 == 1)
+	is_silent = false;
+	dies_one_in = n_deaths = 0;
+	if (i % 3 == 1)
 		limits.max_elements_per_batch = 7;
-	if (_i % 3 == 2)
+	if (i % 3 == 2)
 		limits.max_pages_per_call = 50;
-	world = world_new((unsigned int)_i % N_VIEW_MIXES, &limits);
-	world->random = seeded_suite_random(_i);
+	world = world_new((unsigned int)i % N_VIEW_MIXES, &limits);
+	world->random = seeded_suite_random(seed + i);
+	world->journal.is_power = random_one_in(&world->random, 2);
 	world->fault = fail_at_random;
 	change_weather();
-	refused_one_in = 5; /* the first day begins badly */
-	for (unsigned int day = 0; day < 4; day++) {
-		for (unsigned int i = 0; i < 600; i++)
+}
+
+static void live(unsigned int n_days, unsigned int n_steps)
+{
+	for (unsigned int day = 0; day < n_days; day++) {
+		for (unsigned int i = 0; i < n_steps; i++)
 			step();
 		end_well();
 		world->fault = fail_at_random;
 	}
+}
+
+static unsigned int count_answers(enum kvmattr_status status)
+{
+	unsigned int n = 0;
+
 	for (unsigned int id = 0; id < world->n_updates; id++)
-		n_ok += !world->updates[id].status;
+		n += world->updates[id].status == status;
+	return n;
+}
+
+START_TEST(whatever_happens_what_is_answered_is_in_force_and_nothing_else)
+{
+	begin(_i, 0);
+	refused_one_in = 5; /* the first day begins badly */
+	world->journal.n_failures = 2;
+	live(4, 600);
 	/* There were such days. */
-	ck_assert_uint_gt(n_ok, 50);
+	ck_assert_uint_gt(count_answers(KVMATTR_OK), 50);
+	ck_assert_uint_gt(count_answers(KVMATTR_JOURNAL_FAILED), 0);
 	ck_assert_uint_gt(world->n_faults, 0);
+	world_free(world);
+}
+END_TEST
+
+START_TEST(whenever_a_daemon_dies_another_goes_on_and_nothing_is_lost_or_done_twice)
+{
+	begin(_i, 2000);
+	dies_one_in = 10 + 15 * ((unsigned int)_i % 4);
+	live(4, 600);
+	ck_assert_uint_gt(count_answers(KVMATTR_OK), 50);
+	ck_assert_uint_gt(n_deaths, 10);
 	world_free(world);
 }
 END_TEST
 
 START_TEST(a_vm_may_go_at_any_moment)
 {
-	world = world_new((unsigned int)_i % N_VIEW_MIXES, &world_limits);
-	world->random = seeded_suite_random(1000 + _i);
-	world->fault = fail_at_random;
-	change_weather();
+	begin(_i, 1000);
 	for (uint64_t i = random_below(&world->random, 400); i; i--)
 		step();
 	world_free(world); /* checks that everyone is answered */
@@ -181,6 +244,9 @@ int main(void)
 
 	tcase_add_loop_test(days, whatever_happens_what_is_answered_is_in_force_and_nothing_else, 0,
 			    3 * N_VIEW_MIXES);
+	tcase_add_loop_test(
+		days, whenever_a_daemon_dies_another_goes_on_and_nothing_is_lost_or_done_twice, 0,
+		3 * N_VIEW_MIXES);
 	tcase_add_loop_test(days, a_vm_may_go_at_any_moment, 0, 5 * N_VIEW_MIXES);
 	return seeded_suite_run("vm-simulation", (TCase *[]){ days, NULL });
 }

@@ -43,6 +43,7 @@ static const struct wrong {
 	FIELD(WIRE_WELCOME, wire_welcome, max_updates_in_flight, 0, "max_updates_in_flight"),
 	FIELD(WIRE_WELCOME, wire_welcome, vm[0], 7, "vm"),
 	FIELD(WIRE_WELCOME, wire_welcome, daemon[0], 7, "daemon"),
+	FIELD(WIRE_WELCOME, wire_welcome, agent_socket[0], 'r', "agent_socket"),
 	FIELD(WIRE_ERROR, wire_notice, status, KVMATTR_N_STATUSES, "status"),
 	FIELD(WIRE_ERROR, wire_notice, closing, 2, "closing"),
 	FIELD(WIRE_BYE, wire_notice, status, UINT32_MAX, "status"),
@@ -120,6 +121,28 @@ static const struct wrong {
 	FIELD(WIRE_EXPLAINED, wire_explained, attributes, 0x20, "attributes"),
 	FIELD(WIRE_EXPLAINED, wire_explained, state, 3, "state"),
 	FIELD(WIRE_EXPLAINED, wire_explained, reserved, 1, "reserved"),
+	FIELD(WIRE_RESTARTED, wire_header, id, 0, "header.id"),
+	FIELD(WIRE_RESUME, wire_resume, n_views, 0, "n_views"),
+	FIELD(WIRE_RESUME, wire_resume, n_views, 3, "n_views"),
+	FIELD(WIRE_RESUME, wire_resume, n_views, KVMATTR_N_VTLS + 1, "n_views"),
+	FIELD(WIRE_RESUME, wire_resume, n_views, 0x10000002, "n_views"), /* wraps 32 bits */
+	FIELD(WIRE_RESUME, wire_resume, reserved, 1, "reserved"),
+	PART(WIRE_RESUME, resume_message, views[1], wire_view, vtl, 16, "view.vtl"),
+	PART(WIRE_RESUME, resume_message, views[0], wire_view, abi, KVMATTR_N_ABIS, "view.abi"),
+	PART(WIRE_RESUME, resume_message, views[0], wire_view, reserved, 1, "view.reserved"),
+	PART(WIRE_RESUME, resume_message, views[1], wire_view, reserved2, 1, "view.reserved"),
+	PART(WIRE_RESUME, resume_message, views[1], wire_view, supported, 1, "view.supported"),
+	FIELD(WIRE_RESUMED, wire_resumed, executor, 0, "n_views"),
+	FIELD(WIRE_RESUMED, wire_resumed, executor, 3, "executor"),
+	FIELD(WIRE_RESUMED, wire_resumed, n_views, 0, "n_views"),
+	FIELD(WIRE_RESUMED, wire_resumed, n_views, 1, "header.size"),
+	FIELD(WIRE_RESUMED, wire_resumed, n_views, KVMATTR_N_VTLS + 1, "n_views"),
+	FIELD(WIRE_RESUMED, wire_resumed, n_views, UINT32_MAX, "n_views"),
+	PART(WIRE_RESUMED, resumed_message, views[1], wire_view, vtl, 16, "view.vtl"),
+	PART(WIRE_RESUMED, resumed_message, views[1], wire_view, abi, 0, "view.abi"),
+	PART(WIRE_RESUMED, resumed_message, views[1], wire_view, abi, 5, "view.abi"),
+	PART(WIRE_RESUMED, resumed_message, views[0], wire_view, reserved, 9, "view.reserved"),
+	PART(WIRE_RESUMED, resumed_message, views[0], wire_view, reserved2, 9, "view.reserved"),
 	FIELD(WIRE_PROBE, wire_probe, n_targets, 0, "n_targets"),
 	FIELD(WIRE_PROBE, wire_probe, n_targets, KVMATTR_N_VTLS + 1, "n_targets"),
 	FIELD(WIRE_PROBE, wire_probe, reserved, 1, "reserved"),
@@ -175,6 +198,7 @@ START_TEST(a_text_without_an_end_is_refused)
 		{ WIRE_HELLO, offsetof(struct wire_hello, peer), 40, "peer" },
 		{ WIRE_WELCOME, offsetof(struct wire_welcome, vm), 64, "vm" },
 		{ WIRE_WELCOME, offsetof(struct wire_welcome, daemon), 32, "daemon" },
+		{ WIRE_WELCOME, offsetof(struct wire_welcome, agent_socket), 108, "agent_socket" },
 		{ WIRE_ERROR, offsetof(struct wire_notice, text), 256, "text" },
 		{ WIRE_REGISTER, offsetof(struct wire_register, name), 64, "name" },
 		{ WIRE_ANSWER,
@@ -186,7 +210,7 @@ START_TEST(a_text_without_an_end_is_refused)
 		size_t i = message_find(texts[t].type);
 		struct bytes whole = message_make(i, messages[i].size);
 
-		memset(whole.data + texts[t].offset, 'a', texts[t].size);
+		memset(whole.data + texts[t].offset, '/', texts[t].size);
 		ck_assert_str_eq(message_read(texts[t].type, whole.data, whole.size),
 				 texts[t].field);
 		whole.data[texts[t].offset + texts[t].size - 1] = 0;

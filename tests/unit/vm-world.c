@@ -50,19 +50,6 @@ static void expect_beliefs(const struct world *world)
 	}
 }
 
-static void expect_page_in_force(const struct world *world, uint64_t gfn)
-{
-	const struct policy *policy = vm_policy(world->vm);
-
-	for (unsigned int v = 0; v < policy->n_views; v++) {
-		uint8_t wanted = fold_effective_at(policy, &policy->views[v], gfn);
-
-		EXPECT(world->kernel[v][gfn] == wanted && told(world, v, gfn) == wanted,
-		       "view %u, page 0x%x: answered, but the kernel holds 0x%x instead of 0x%x", v,
-		       (unsigned int)gfn, world->kernel[v][gfn], wanted);
-	}
-}
-
 /* ---- What the VM asks of the world --------------------------------------------------------------- */
 
 /* What is to come of the plan that begins: of a batch, of its undoing, of a repair. */
@@ -101,6 +88,8 @@ static void do_execute(void *context, const struct plan *plan, size_t first)
 			       oracle_can_enforce(world->oracle.views[world->calls[i].view].abi,
 						  world->calls[i].attributes),
 		       "a call that cannot be made");
+	EXPECT(vm_state(world->vm) != VM_EXECUTING || world->journal.is_open,
+	       "calls of a batch that is not recorded");
 	world->n_calls = n;
 	world->is_executing = true;
 	world->n_plans++;
@@ -114,8 +103,9 @@ static void follow(struct world *world, const struct world_update *update)
 {
 	struct policy_element element = update->element;
 	uint32_t n = update->n_elements ? update->n_elements : 1;
-	bool is_kernels =
+	bool is_not_policys =
 		update->status == KVMATTR_INSUFFICIENT_MEMORY ||
+		update->status == KVMATTR_JOURNAL_FAILED ||
 		update->status == KVMATTR_KERNEL_REFUSED ||
 		update->status == KVMATTR_EXECUTOR_STUCK || update->status == KVMATTR_NO_VM ||
 		(update->status == KVMATTR_UNSUPPORTED && strstr(update->text, "KVM refused it"));
@@ -132,38 +122,58 @@ static void follow(struct world *world, const struct world_update *update)
 		if (i < update->n_in_force) {
 			EXPECT(!broken, "element %u is in force and breaks rules 0x%x", i, broken);
 			oracle_apply(&world->oracle, &element);
-		} else if (!is_kernels) {
+		} else if (!is_not_policys) {
 			EXPECT(broken >> update->status & 1, "element %u: %s (%s), but 0x%x", i,
 			       kvmattr_status_name(update->status), update->text, broken);
 		}
 	}
 }
 
+void world_answer(struct world *world, unsigned int id, enum kvmattr_status status,
+		  uint32_t n_in_force, const char *text)
+{
+	struct world_update *update = &world->updates[id];
+
+	EXPECT(id == world->n_answered, "update %u is answered before %u", id, world->n_answered);
+	world->n_answered++;
+	update->is_answered = true;
+	update->status = status;
+	update->n_in_force = n_in_force;
+	strncpy(update->text, text, sizeof(update->text) - 1);
+	EXPECT(!status == !*text, "%s with the text \"%s\"", kvmattr_status_name(status), text);
+	world_journal_expect_answer(world, id, status, n_in_force, text);
+	follow(world, update);
+}
+
 static void do_answer(void *context, struct vm_update *answered, enum kvmattr_status status,
 		      const char *text)
 {
 	struct world *world = context;
-	unsigned int id = world->n_answered++;
-	struct world_update *update = &world->updates[id];
+	unsigned int id = (unsigned int)answered->seqno;
 
-	EXPECT(answered->seqno == id, "update %u is answered before %u",
-	       (unsigned int)answered->seqno, id);
-	update->is_answered = true;
-	update->status = status;
-	update->n_in_force = answered->n_in_force;
-	update->commit = vm_commit(world->vm);
-	strncpy(update->text, text, sizeof(update->text) - 1);
-	EXPECT(!status == !*text, "%s with the text \"%s\"", kvmattr_status_name(status), text);
-	follow(world, update);
-	if (!status && update->element.kind != KVMATTR_LOCK &&
-	    update->element.kind != KVMATTR_UNLOCK)
-		for (uint32_t i = 0; i < update->n_elements; i++)
-			for (uint64_t n = 0; n < update->ranges[i].n_pages; n++)
-				expect_page_in_force(world, update->ranges[i].gfn + n);
+	if (!world->is_dying) {
+		world->updates[id].commit = answered->commit;
+		world_answer(world, id, status, answered->n_in_force, text);
+	}
 	free((void *)(uintptr_t)answered->elements);
 	free(answered);
-	if (world->on_answer)
+	EXPECT(!world->is_answering, "an answer from within an answer");
+	world->is_answering = true;
+	if (world->on_answer && !world->is_dying)
 		world->on_answer(world, id);
+	world->is_answering = false;
+}
+
+static int do_record(void *context, const struct vm_batch *batch,
+		     const struct vm_in_force *in_force, uint64_t *ret_durable)
+{
+	return world_journal_record(context, batch, in_force, ret_durable);
+}
+
+static void do_refused(void *context, const struct vm_update *update, enum kvmattr_status status,
+		       const char *text)
+{
+	world_journal_refused(context, update, status, text);
 }
 
 static void do_settled(void *context)
@@ -193,6 +203,8 @@ static uint64_t do_now_us(void *context)
 }
 
 static const struct vm_ops world_ops = {
+	.record = do_record,
+	.refused = do_refused,
 	.execute = do_execute,
 	.answer = do_answer,
 	.settled = do_settled,
@@ -202,6 +214,25 @@ static const struct vm_ops world_ops = {
 };
 
 /* ---- Beginning and end ----------------------------------------------------------------------------- */
+
+void world_end_life(struct world *world)
+{
+	world->is_dying = true;
+	vm_free(world->vm, "nobody hears it");
+	world->is_dying = false;
+	world->vm = NULL;
+}
+
+void world_begin_life(struct world *world, struct policy *policy)
+{
+	memcpy(world->before, world->kernel, sizeof(world->before));
+	memcpy(world->after, world->kernel, sizeof(world->after));
+	memcpy(world->undone, world->kernel, sizeof(world->undone));
+	world->is_executing = false;
+	world->n_calls = 0;
+	world->n_retries = 0;
+	world->vm = vm_new("vm", policy, &world->limits, &world_ops, world);
+}
 
 struct world *world_new(unsigned int mix, const struct vm_limits *limits)
 {
@@ -214,12 +245,12 @@ struct world *world_new(unsigned int mix, const struct vm_limits *limits)
 	ck_assert_ptr_nonnull(world);
 	policy = policy_new(views, view_mix(mix, views));
 	oracle_init(&world->oracle, policy);
+	world_journal_init(&world->journal, policy);
 	memset(world->kernel, KVMATTR_RWX, sizeof(world->kernel));
-	memset(world->before, KVMATTR_RWX, sizeof(world->before));
-	memset(world->after, KVMATTR_RWX, sizeof(world->after));
-	memset(world->undone, KVMATTR_RWX, sizeof(world->undone));
 	world->fault = world_no_fault;
-	world->vm = vm_new("vm", policy, limits, &world_ops, world);
+	world->limits = *limits;
+	world_begin_life(world, policy);
+	vm_start(world->vm);
 	world_submit(world, &owner, &element, ram, N(ram), false);
 	element.kind = KVMATTR_ENABLE_LAYER;
 	element.value = KVMATTR_RWX;
@@ -237,44 +268,50 @@ void world_free(struct world *world)
 	EXPECT(!world->timer_ms, "a timer is left behind");
 	for (unsigned int i = 0; i < world->n_updates; i++)
 		free(world->updates[i].ranges);
+	world_journal_destroy(&world->journal);
 	free(world->calls);
 	free(world);
+}
+
+void world_resubmit(struct world *world, unsigned int id, uint32_t n_in_force)
+{
+	const struct world_update *from = &world->updates[id];
+	size_t size = wire_element_size(from->form);
+	uint8_t *elements = malloc(from->n_elements * size + 1);
+	struct vm_update *update = calloc(1, sizeof(*update));
+
+	ck_assert(update && elements);
+	for (uint32_t i = 0; i < from->n_elements; i++)
+		memcpy(elements + i * size, &from->ranges[i], size); /* a page is its first half */
+	*update = (struct vm_update){
+		.actor = from->actor,
+		.element = from->element,
+		.form = from->form,
+		.n_elements = from->n_elements,
+		.elements = elements,
+		.seqno = id,
+		.n_in_force = n_in_force,
+	};
+	vm_submit(world->vm, update);
 }
 
 unsigned int world_submit(struct world *world, const struct policy_actor *actor,
 			  const struct policy_element *element, const struct kvmattr_range *ranges,
 			  uint32_t n_ranges, bool pages)
 {
-	struct vm_update *update = calloc(1, sizeof(*update));
-	size_t size = n_ranges * wire_element_size(pages ? WIRE_FORM_PAGES : WIRE_FORM_RANGES);
-	uint8_t *elements = malloc(size ? size : 1);
 	unsigned int id = world->n_updates++;
-	struct world_update *copy = &world->updates[id];
+	struct world_update *update = &world->updates[id];
 
-	ck_assert(update && elements && id < WORLD_MAX_UPDATES);
-	for (uint32_t i = 0; i < n_ranges; i++)
-		if (pages)
-			memcpy(elements + i * sizeof(uint64_t), &ranges[i].gfn, sizeof(uint64_t));
-		else
-			memcpy(elements + i * sizeof(*ranges), &ranges[i], sizeof(*ranges));
-	copy->actor = *actor;
-	copy->element = *element;
-	copy->n_elements = n_ranges;
-	copy->ranges = malloc(n_ranges * sizeof(*ranges) + 1);
-	ck_assert_ptr_nonnull(copy->ranges);
+	ck_assert_uint_lt(id, WORLD_MAX_UPDATES);
+	update->actor = *actor;
+	update->element = *element;
+	update->n_elements = n_ranges;
+	update->form = n_ranges == 0 ? WIRE_FORM_NONE : pages ? WIRE_FORM_PAGES : WIRE_FORM_RANGES;
+	update->ranges = malloc(n_ranges * sizeof(*ranges) + 1);
+	ck_assert_ptr_nonnull(update->ranges);
 	if (n_ranges)
-		memcpy(copy->ranges, ranges, n_ranges * sizeof(*ranges));
-	*update = (struct vm_update){
-		.actor = *actor,
-		.element = *element,
-		.form = n_ranges == 0 ? WIRE_FORM_NONE
-			: pages       ? WIRE_FORM_PAGES
-				      : WIRE_FORM_RANGES,
-		.n_elements = n_ranges,
-		.elements = elements,
-		.seqno = id,
-	};
-	vm_submit(world->vm, update);
+		memcpy(update->ranges, ranges, n_ranges * sizeof(*ranges));
+	world_resubmit(world, id, 0);
 	return id;
 }
 
@@ -352,6 +389,8 @@ void world_settle(struct world *world)
 		else if (world->timer_ms &&
 			 !(vm_state(world->vm) == VM_IDLE && vm_is_degraded(world->vm)))
 			world_fire_timer(world);
+		else if (world->journal.told < world->journal.number && world->journal.is_power)
+			world_sync(world);
 		else
 			return;
 	ck_abort_msg("it does not come to rest");
@@ -432,6 +471,21 @@ void world_expect_pending(const struct world *world, unsigned int id)
 	       kvmattr_status_name(world->updates[id].status));
 }
 
+void world_expect_states(const struct world *world)
+{
+	struct vm_run run;
+
+	for (unsigned int v = 0; v < world->oracle.n_views; v++)
+		for (uint64_t gfn = 0;
+		     vm_next_run(world->vm, world->oracle.views[v].vtl, gfn, ORACLE_PAGES, &run);
+		     gfn = run.gfn + run.n_pages)
+			for (uint64_t i = 0; i < run.n_pages && run.state == WIRE_IN_FORCE; i++)
+				EXPECT(world->kernel[v][run.gfn + i] == run.attributes,
+				       "view %u, page 0x%x: the kernel holds 0x%x instead of 0x%x",
+				       v, (unsigned int)(run.gfn + i),
+				       world->kernel[v][run.gfn + i], run.attributes);
+}
+
 static void expect_runs(const struct world *world, unsigned int view)
 {
 	struct vm_run run;
@@ -463,6 +517,7 @@ void world_expect_all_in_force(struct world *world)
 	ck_assert(!vm_is_degraded(world->vm));
 	ck_assert_uint_eq(vm_unknown_pages(world->vm), 0);
 	oracle_expect_same(&world->oracle, vm_policy(world->vm));
+	world_journal_expect_policy(world);
 	for (unsigned int v = 0; v < world->oracle.n_views; v++) {
 		for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++)
 			EXPECT(world->kernel[v][gfn] == oracle_effective(&world->oracle, v, gfn),

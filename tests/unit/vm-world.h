@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The world that a VM's state machine is given in tests: a kernel that is a flat array, an executor
- * that answers when it is told to, a clock that stands still, and faults as the test likes.
+ * that answers when it is told to, a journal (world-journal.h), a clock that stands still, and faults
+ * as the test likes.
  *
- * Whatever a test is about, the world checks what always has to hold: one plan at a time, answers
- * in the order of the updates, and none before what it answers is in force; and of every page, that
- * the kernel holds what the VM believes it to hold, if it believes anything, and nothing else than
- * it held before the batch that is under way or is to hold after it.
+ * Whatever a test is about, the world checks what always has to hold: one plan at a time, recorded
+ * before it is begun, answers in the order of the updates, and none before what it answers is in
+ * force and recorded; and of every page, that the kernel holds what the VM believes it to hold, if it
+ * believes anything, and nothing else than it held before the batch that is under way or is to hold
+ * after it.
  */
 #ifndef VM_WORLD_H
 #define VM_WORLD_H
 
 #include "daemon/vm.h"
 #include "tests/unit/policy-oracle.h"
+#include "tests/unit/world-journal.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +34,7 @@ struct world_update {
 	struct policy_actor actor;
 	struct policy_element element;
 	struct kvmattr_range *ranges;
+	uint8_t form;
 };
 
 /* What the kernel does to a call: 0 and nothing, or an errno, after some of its pages. */
@@ -39,6 +43,9 @@ typedef int (*world_fault)(struct world *world, const struct plan_call *call, ui
 
 struct world {
 	struct vm *vm;
+	struct vm_limits limits;
+	bool is_dying; /* nobody hears the VM any more */
+	struct world_journal journal;
 	struct oracle oracle; /* all that was answered, applied in its order */
 	uint8_t kernel[ORACLE_VIEWS][ORACLE_PAGES];
 	/* What it held before the batch or the repair under way, is to hold after it, or undone. */
@@ -76,6 +83,7 @@ struct world {
 	unsigned int n_reliefs;
 	char report[WIRE_TEXT_SIZE];
 	void (*on_answer)(struct world *world, unsigned int id); /* may be NULL */
+	bool is_answering;
 };
 
 /* Of views_mix() i; RAM as in the oracle's histories, all layers below 4 enabled with RWX. */
@@ -88,6 +96,8 @@ extern const struct vm_limits world_limits;
 unsigned int world_submit(struct world *world, const struct policy_actor *actor,
 			  const struct policy_element *element, const struct kvmattr_range *ranges,
 			  uint32_t n_ranges, bool pages);
+/* The same update once more, to a VM that was not there when its first elements came into force. */
+void world_resubmit(struct world *world, unsigned int id, uint32_t n_in_force);
 /* The owner protects n pages from gfn on, each an element, for layer 1. */
 unsigned int world_protect(struct world *world, uint8_t protection, uint64_t gfn, uint32_t n);
 
@@ -103,8 +113,18 @@ struct world_outcome world_execute_silently(struct world *world);
 void world_say(struct world *world, struct world_outcome outcome);
 /* The time that the VM asked for comes. */
 void world_fire_timer(struct world *world);
-/* The executor and the timer, until nothing is under way; the timer only where a test lets it. */
+/*
+ * The executor, the timer and the disk, until nothing is under way; the timer only where a test lets
+ * it.
+ */
 void world_settle(struct world *world);
+
+/* A VM ends without a word, and another one is there, which waits for vm_start(). */
+void world_end_life(struct world *world);
+void world_begin_life(struct world *world, struct policy *policy);
+/* The answer is given: by the VM, or from the journal. */
+void world_answer(struct world *world, unsigned int id, enum kvmattr_status status,
+		  uint32_t n_in_force, const char *text);
 
 /* Faults. */
 int world_no_fault(struct world *world, const struct plan_call *call, uint64_t *ret_n_done);
@@ -123,6 +143,8 @@ uint8_t world_kernel(const struct world *world, unsigned int view, uint64_t gfn)
 void world_expect(const struct world *world, unsigned int id, enum kvmattr_status status,
 		  uint32_t n_in_force);
 void world_expect_pending(const struct world *world, unsigned int id);
+/* Checks: where the VM says that what it says is in force, it is. */
+void world_expect_states(const struct world *world);
 /* Nothing is under way, nothing unknown, and the kernel enforces what the oracle says. */
 void world_expect_all_in_force(struct world *world);
 

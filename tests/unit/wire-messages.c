@@ -29,6 +29,9 @@ union fixed {
 	struct wire_explain explain;
 	struct wire_explained explained;
 	struct wire_open_agent open_agent;
+	struct wire_restarted restarted;
+	struct wire_resume resume;
+	struct wire_resumed resumed;
 	struct wire_probe probe;
 	struct wire_probed probed;
 	struct wire_calls calls;
@@ -55,6 +58,26 @@ static const char *read_registered(const void *data, size_t size, union fixed *m
 
 	for (uint32_t i = 0; !bad && i < m->registered.n_views; i++)
 		bad = wire_at_registered_view(data, i, &view);
+	return bad;
+}
+
+static const char *read_resume(const void *data, size_t size, union fixed *m)
+{
+	const char *bad = wire_get_resume(data, size, &m->resume);
+	struct wire_view view;
+
+	for (uint32_t i = 0; !bad && i < m->resume.n_views; i++)
+		bad = wire_at_resume_view(data, i, &view);
+	return bad;
+}
+
+static const char *read_resumed(const void *data, size_t size, union fixed *m)
+{
+	const char *bad = wire_get_resumed(data, size, &m->resumed);
+	struct wire_view view;
+
+	for (uint32_t i = 0; !bad && i < m->resumed.n_views; i++)
+		bad = wire_at_resumed_view(data, i, &view);
 	return bad;
 }
 
@@ -155,6 +178,12 @@ const char *message_read(uint16_t type, const void *data, size_t size)
 		return wire_get_explained(data, size, &m.explained);
 	case WIRE_OPEN_AGENT:
 		return wire_get_open_agent(data, size, &m.open_agent);
+	case WIRE_RESTARTED:
+		return wire_get_restarted(data, size, &m.restarted);
+	case WIRE_RESUME:
+		return read_resume(data, size, &m);
+	case WIRE_RESUMED:
+		return read_resumed(data, size, &m);
 	case WIRE_PROBE:
 		return wire_get_probe(data, size, &m.probe);
 	case WIRE_PROBED:
@@ -183,6 +212,16 @@ static const struct register_message registration = {
 
 static const struct registered_message registered = {
 	{ .executor = WIRE_EXECUTOR_DAEMON, .n_views = 2 },
+	{ VIEW(0, KVMATTR_ABI_DENY, 0xf), VIEW(1, KVMATTR_ABI_MAINLINE, 8) },
+};
+
+static const struct resume_message resume = {
+	{ .session = 7, .token = "a token", .answered = 8, .restarted = 9, .n_views = 2 },
+	{ VIEW(0, KVMATTR_ABI_PROBE, 0), VIEW(15, KVMATTR_ABI_V10NA, 0) },
+};
+
+static const struct resumed_message resumed = {
+	{ .settled = 10, .executor = WIRE_EXECUTOR_VMM, .n_views = 2 },
 	{ VIEW(0, KVMATTR_ABI_DENY, 0xf), VIEW(1, KVMATTR_ABI_MAINLINE, 8) },
 };
 
@@ -236,7 +275,10 @@ static const struct wire_welcome welcome = { .version = 1,
 					     .max_message = WIRE_MAX_MESSAGE,
 					     .max_updates_in_flight = 1,
 					     .vm = "vm",
-					     .daemon = "kvmattrd 1" };
+					     .daemon = "kvmattrd 1",
+					     .token = "a token",
+					     .agent_socket = "/run/kvmattrd/agent.sock",
+					     .resume_within_ms = 30000 };
 static const struct wire_notice notice = { .status = KVMATTR_VERSION_MISMATCH,
 					   .closing = 1,
 					   .text = "why" };
@@ -247,6 +289,8 @@ static const struct wire_explained explained = {
 };
 static const struct wire_open_agent open_agent = { .vtl = 1, .rights = 1 };
 static const struct wire_header agent_opened = { 0 };
+static const struct wire_restarted restarted = { 0 };
+static const struct wire_resumed agent_resumed = { .settled = UINT64_MAX };
 static const struct wire_probe probe = { .n_targets = KVMATTR_N_VTLS };
 static const struct wire_called called = { .n_done = 2, .error = 12, .partial = 0x3000 };
 
@@ -265,6 +309,10 @@ const struct wire_message messages[N_MESSAGES] = {
 	{ WIRE_EXPLAINED, "explained", &explained, sizeof(explained) },
 	{ WIRE_OPEN_AGENT, "open-agent", &open_agent, sizeof(open_agent) },
 	{ WIRE_AGENT_OPENED, "agent-opened", &agent_opened, sizeof(agent_opened) },
+	{ WIRE_RESTARTED, "restarted", &restarted, sizeof(restarted) },
+	{ WIRE_RESUME, "resume", &resume, sizeof(resume) },
+	{ WIRE_RESUMED, "resumed", &resumed, sizeof(resumed) },
+	{ WIRE_RESUMED, "agent's resumed", &agent_resumed, sizeof(agent_resumed) },
 	{ WIRE_PROBE, "probe", &probe, sizeof(probe) },
 	{ WIRE_PROBED, "probed", &probed, sizeof(probed) },
 	{ WIRE_CALLS, "calls", &calls, sizeof(calls) },

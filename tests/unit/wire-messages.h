@@ -28,6 +28,14 @@ struct registered_message {
 	struct wire_registered m;
 	struct wire_view views[2];
 };
+struct resume_message {
+	struct wire_resume m;
+	struct wire_view views[2];
+};
+struct resumed_message {
+	struct wire_resumed m;
+	struct wire_view views[2];
+};
 struct update_message {
 	struct wire_update_list m;
 	struct wire_update pages;
@@ -56,7 +64,7 @@ struct calls_message {
 extern const struct update_message updates;
 extern const struct calls_message calls;
 
-#define N_MESSAGES 18
+#define N_MESSAGES 22
 extern const struct wire_message {
 	uint16_t type;
 	const char *name;

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "registration.h"
+
+#include "daemon/allocate.h"
+#include "daemon/log.h"
+#include "hosted-vm.h"
+#include "recovery.h"
+#include "session.h"
+#include "view-fds.h"
+#include "vm-fd.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- From its end to its beginning ----------------------------------------------------------- */
+
+static void tell_owner(struct hosted_vm *hosted)
+{
+	struct {
+		struct wire_registered head;
+		struct wire_view views[KVMATTR_N_VTLS];
+	} reply = { 0 };
+	size_t size = sizeof(reply.head) + hosted->n_views * sizeof(reply.views[0]);
+
+	reply.head.header = wire_header_make(WIRE_REGISTERED, size, hosted->registration_id);
+	reply.head.executor = hosted->executor_place;
+	reply.head.n_views = hosted->n_views;
+	memcpy(reply.views, hosted->views, hosted->n_views * sizeof(reply.views[0]));
+	session_read_again(hosted->owner);
+	session_reply(hosted->owner, &reply, size, -1);
+}
+
+static void doom_for_journal(struct hosted_vm *hosted, int error)
+{
+	char text[WIRE_TEXT_SIZE];
+
+	snprintf(text, sizeof(text),
+		 "its journal cannot be written in %s: %s; see to that on the host and try again",
+		 hosted->daemon->journals_path, strerror(error));
+	hosted_vm_doom(hosted, KVMATTR_JOURNAL_FAILED, text);
+}
+
+static void finish(struct hosted_vm *hosted)
+{
+	int r = vm_journal_write_ready(hosted->journal);
+
+	if (r < 0) {
+		doom_for_journal(hosted, -r);
+		return;
+	}
+	hosted->is_ready = true;
+	hosted->daemon->vms_registered++;
+	hosted_vm_keep_fds(hosted);
+	session_keep_fd(hosted->owner);
+	log_vm(LOG_LEVEL_INFO, hosted->name,
+	       "registered by %s (PID %d): %u view(s), %" PRIu64
+	       " pages of RAM, %s, executor in the %s, journal %s",
+	       hosted->owner->peer, hosted->owner->pid, hosted->n_views,
+	       vm_policy(hosted->vm)->n_ram_pages, kvmattr_abi_name(hosted->views[0].abi),
+	       hosted->executor_place == WIRE_EXECUTOR_DAEMON ? "daemon" : "VMM",
+	       vm_journal_name(hosted->journal));
+	tell_owner(hosted);
+}
+
+static void ram_added(void *context, enum kvmattr_status status, uint32_t n_in_force,
+		      uint64_t commit, const char *text)
+{
+	struct hosted_vm *hosted = context;
+
+	(void)n_in_force;
+	(void)commit;
+	if (status)
+		hosted_vm_doom(hosted, status, text);
+	else if (!--hosted->n_ram_updates && !hosted->is_doomed)
+		finish(hosted);
+}
+
+/* The RAM that is private from the start, or that is not.  The caller frees it. */
+static struct kvmattr_range *select_ram(const struct hosted_vm *hosted, uint32_t private,
+					uint32_t *ret_n)
+{
+	struct kvmattr_range *ranges = allocate_zeroed(hosted->n_ram, sizeof(*ranges));
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < hosted->n_ram; i++)
+		if (hosted->ram[i].private == private)
+			ranges[n++] = (struct kvmattr_range){ hosted->ram[i].gfn,
+							      hosted->ram[i].n_pages };
+	*ret_n = n;
+	return ranges;
+}
+
+static void add_ram(struct hosted_vm *hosted)
+{
+	struct kvmattr_range *ranges[2];
+	uint32_t n[2];
+
+	for (uint32_t private = 0; private < 2; private ++)
+		ranges[private] = select_ram(hosted, private, &n[private]);
+	hosted->n_ram_updates = !!n[0] + !!n[1];
+	if (!hosted->n_ram_updates)
+		finish(hosted);
+	for (uint32_t private = 0; private < 2; private ++) {
+		const struct policy_element element = { .kind = KVMATTR_ADD_RAM,
+							.value = (uint8_t) private };
+
+		if (n[private] && !hosted->is_doomed)
+			hosted_vm_update(hosted, &element, ranges[private], n[private], ram_added,
+					 hosted);
+		free(ranges[private]);
+	}
+}
+
+static int begin_journal(struct hosted_vm *hosted)
+{
+	const struct vm_record_session owner = session_facts(hosted->owner);
+	struct vm_record_registered facts = {
+		.n_views = hosted->n_views,
+		.is_simulated = hosted->is_simulated,
+		.executor = (uint8_t)hosted->executor_place,
+	};
+
+	memcpy(facts.name, hosted->name, sizeof(facts.name));
+	return vm_journal_create(&hosted->daemon->journals, &facts, hosted->views, &owner,
+				 &hosted_vm_journal_ops, hosted, &hosted->journal);
+}
+
+void registration_go_on(struct hosted_vm *hosted, const struct view *views)
+{
+	int r;
+
+	for (unsigned int i = 0; i < hosted->n_views; i++) {
+		hosted->views[i].abi = (uint8_t)views[i].dialect.abi;
+		hosted->views[i].supported = views[i].dialect.supported;
+	}
+	r = begin_journal(hosted);
+	if (r < 0) {
+		doom_for_journal(hosted, -r);
+		return;
+	}
+	hosted->vm = vm_new(hosted->name, policy_new(views, hosted->n_views),
+			    &hosted->daemon->limits.vm, &hosted_vm_ops, hosted);
+	vm_start(hosted->vm);
+	add_ram(hosted);
+}
+
+__attribute__((format(printf, 4, 5))) static enum kvmattr_status refuse(char *text,
+									size_t text_size,
+									enum kvmattr_status status,
+									const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, text_size, format, arguments);
+	va_end(arguments);
+	return status;
+}
+
+static enum kvmattr_status check_name(struct daemon *daemon, const char *name, char *text,
+				      size_t size)
+{
+	const struct hosted_vm *hosted;
+
+	if (!kvmattr_is_vm_name(name))
+		return refuse(
+			text, size, KVMATTR_INVALID_PARAMETER,
+			"'%s' is no name for a VM: 1 to 63 letters, digits, '.', '_' and '-', the "
+			"first no '.' or '-'",
+			name);
+	if (daemon->n_vms + daemon->n_released_vms >= daemon->limits.max_vms)
+		return refuse(text, size, KVMATTR_LIMIT_EXCEEDED,
+			      "the daemon hosts %u VMs, as many as it may (max-vms)",
+			      daemon->n_vms);
+	LIST_FOREACH (hosted, &daemon->vms, list)
+		if (!strcmp(hosted->name, name))
+			return refuse(text, size, KVMATTR_VM_EXISTS,
+				      "a VM named '%s' is registered already (PID %d)%s", name,
+				      hosted->owner ? hosted->owner->pid : 0,
+				      hosted_vm_has_owner(hosted)
+					      ? ""
+					      : "; the daemon was restarted and waits for it to "
+						"come back");
+	if (recovery_find_unrecovered(daemon, name, text, size))
+		return KVMATTR_VM_EXISTS;
+	return KVMATTR_OK;
+}
+
+static const char *parse_parts(const void *data, const struct wire_register *message,
+			       struct wire_view *views, struct wire_ram *ram)
+{
+	const char *bad = NULL;
+
+	for (uint32_t i = 0; i < message->n_views && !bad; i++)
+		bad = wire_at_register_view(data, message, i, &views[i]);
+	for (uint32_t i = 0; i < message->n_ram && !bad; i++)
+		bad = wire_at_register_ram(data, message, i, &ram[i]);
+	return bad;
+}
+
+/* Takes what the message brought; nothing of it was refused. */
+static struct hosted_vm *take_in(struct session *owner, const struct wire_register *message,
+				 const struct wire_view *views, const struct wire_ram *ram,
+				 struct seqpacket_fds *fds)
+{
+	struct hosted_vm *hosted = hosted_vm_new(owner->daemon, message->name);
+
+	hosted->registration_id = message->header.id;
+	hosted->n_views = message->n_views;
+	memcpy(hosted->views, views, message->n_views * sizeof(views[0]));
+	hosted->n_ram = message->n_ram;
+	hosted->ram = allocate_zeroed(message->n_ram, sizeof(ram[0]));
+	memcpy(hosted->ram, ram, message->n_ram * sizeof(ram[0]));
+	hosted->registered_us = clock_now_us(CLOCK_REALTIME);
+	for (uint32_t i = 0; i < message->n_views; i++)
+		hosted->view_fds[i] = seqpacket_fds_take(fds, 1 + i);
+	hosted->owner = owner;
+	session_bind(owner, hosted);
+	return hosted;
+}
+
+const char *registration_begin(struct session *owner, const void *data, size_t size,
+			       struct seqpacket_fds *fds)
+{
+	struct wire_view views[KVMATTR_N_VTLS];
+	struct wire_ram ram[WIRE_MAX_RAM];
+	struct wire_register message;
+	const char *bad = wire_get_register(data, size, &message);
+	struct hosted_vm *hosted;
+	enum kvmattr_status status;
+	char text[WIRE_TEXT_SIZE];
+	bool is_simulated = false;
+
+	if (!bad)
+		bad = parse_parts(data, &message, views, ram);
+	if (!bad && (fds->n != 1 + message.n_views || !vm_fd_is_seqpacket(fds->fd[0])))
+		bad = "file descriptors (an executor's SOCK_SEQPACKET socket, then one VM for each view)";
+	if (bad)
+		return bad;
+
+	status = check_name(owner->daemon, message.name, text, sizeof(text));
+	if (!status)
+		status = view_fds_check(owner->daemon, views, message.n_views, fds->fd + 1,
+					&is_simulated, text, sizeof(text));
+	if (status) {
+		seqpacket_fds_close(fds);
+		log_vm(LOG_LEVEL_WARNING, message.name, "registration by %s (PID %d) refused: %s",
+		       owner->peer, owner->pid, text);
+		session_refuse(owner, message.header.id, status, text);
+		return NULL;
+	}
+	hosted = take_in(owner, &message, views, ram, fds);
+	hosted->is_simulated = is_simulated;
+	hosted_vm_find_executor(hosted, seqpacket_fds_take(fds, 0), false);
+	return NULL;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "view-fds.h"
+
+#include "executor-link.h"
+#include "vm-fd.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+__attribute__((format(printf, 4, 5))) static enum kvmattr_status refuse(char *text,
+									size_t text_size,
+									enum kvmattr_status status,
+									const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, text_size, format, arguments);
+	va_end(arguments);
+	return status;
+}
+
+static bool has_fd(const struct hosted_vm *hosted, int fd)
+{
+	for (unsigned int i = 0; i < hosted->n_views; i++)
+		if (hosted->view_fds[i] >= 0 && vm_fd_is_same(hosted->view_fds[i], fd))
+			return true;
+	return false;
+}
+
+static const struct hosted_vm *find_by_fd(const struct daemon *daemon, int fd)
+{
+	const struct hosted_vm *hosted;
+
+	LIST_FOREACH (hosted, &daemon->vms, list)
+		if (has_fd(hosted, fd))
+			return hosted;
+	LIST_FOREACH (hosted, &daemon->released_vms, list)
+		if (executor_link_has_calls(hosted->executor) && has_fd(hosted, fd))
+			return hosted;
+	return NULL;
+}
+
+enum kvmattr_status view_fds_check(const struct daemon *daemon, const struct wire_view *views,
+				   unsigned int n, const int *fds, bool *ret_is_simulated,
+				   char *text, size_t size)
+{
+	enum vm_fd_kind first = VM_FD_NONE;
+	unsigned int vtls = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		char why[160];
+		const struct hosted_vm *other;
+		enum vm_fd_kind kind = vm_fd_identify(fds[i], why, sizeof(why));
+
+		if (vtls >> views[i].vtl & 1)
+			return refuse(text, size, KVMATTR_INVALID_PARAMETER, "VTL %u has two views",
+				      views[i].vtl);
+		vtls |= 1u << views[i].vtl;
+		if (kind == VM_FD_NONE)
+			return refuse(text, size, KVMATTR_NOT_A_VM,
+				      "the fd for VTL %u is no VM: %s", views[i].vtl, why);
+		if (kind == VM_FD_SIMULATED && !daemon->allow_simulated)
+			return refuse(
+				text, size, KVMATTR_NOT_A_VM,
+				"the fd for VTL %u is a simulated VM, which this daemon takes only "
+				"with --allow-simulated",
+				views[i].vtl);
+		if (i && kind != first)
+			return refuse(text, size, KVMATTR_INVALID_PARAMETER,
+				      "the views are partly simulated");
+		first = kind;
+		other = find_by_fd(daemon, fds[i]);
+		if (other)
+			return refuse(
+				text, size, KVMATTR_VM_EXISTS,
+				other->is_released
+					? "the VM of VTL %u was '%s', whose executor still makes calls: "
+					  "close that registration's executor and try again"
+					: "the VM of VTL %u is registered already, as '%s'",
+				views[i].vtl, other->name);
+		for (unsigned int j = 0; j < i; j++)
+			if (vm_fd_is_same(fds[i], fds[j]))
+				return refuse(text, size, KVMATTR_INVALID_PARAMETER,
+					      "VTL %u and VTL %u have the same VM", views[j].vtl,
+					      views[i].vtl);
+	}
+	if (!(vtls & 1))
+		return refuse(text, size, KVMATTR_INVALID_PARAMETER, "there is no view of VTL 0");
+	*ret_is_simulated = first == VM_FD_SIMULATED;
+	return KVMATTR_OK;
+}
