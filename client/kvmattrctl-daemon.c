@@ -12,11 +12,16 @@
 #include <time.h>
 
 static const struct writer_column status_columns[] = {
-	{ "name", "VM", false },        VM_STATE_COLUMNS,
-	{ "ram_bytes", "RAM", true },   { "views", "VTLS", false },
-	{ "layers", "LAYERS", false },  { "sessions", NULL, true },
-	{ "updates", "UPDATES", true }, { "pages", "PAGES", true },
-	{ "calls", "CALLS", true },     { "calls_saved", "SAVED", true },
+	{ "name", "VM", WRITER_COLUMN_TEXT },
+	VM_STATE_COLUMNS,
+	{ "ram_bytes", "RAM", WRITER_COLUMN_NUMBER },
+	{ "views", "VTLS", WRITER_COLUMN_TEXT },
+	{ "layers", "LAYERS", WRITER_COLUMN_TEXT },
+	{ "sessions", NULL, WRITER_COLUMN_NUMBER },
+	{ "updates", "UPDATES", WRITER_COLUMN_NUMBER },
+	{ "pages", "PAGES", WRITER_COLUMN_NUMBER },
+	{ "calls", "CALLS", WRITER_COLUMN_NUMBER },
+	{ "calls_saved", "SAVED", WRITER_COLUMN_NUMBER },
 };
 
 /* The statistics of the VM of that name, or NULL. */
@@ -66,8 +71,9 @@ static void write_vms(struct writer *writer, struct json_object *list,
 }
 
 static const struct writer_column unrecovered_columns[] = {
-	{ "vm", "VM", false },        { "journal", "JOURNAL", false }, { "file", "FILE", false },
-	{ "offset", "OFFSET", true }, { "text", "WHY NOT", false },
+	{ "vm", "VM", WRITER_COLUMN_TEXT },        { "journal", "JOURNAL", WRITER_COLUMN_TEXT },
+	{ "file", "FILE", WRITER_COLUMN_TEXT },    { "offset", "OFFSET", WRITER_COLUMN_NUMBER },
+	{ "text", "WHY NOT", WRITER_COLUMN_TEXT },
 };
 
 /* VMs that could not be recovered from their journals: their owners find out, and so should we. */

@@ -71,18 +71,18 @@ enum ctl_exit command_journal_status(const struct command_input *input)
 /* ---- journal list -------------------------------------------------------------------------- */
 
 static const struct writer_column list_columns[] = {
-	{ "journal", "JOURNAL", false },
-	{ "vm", NULL, false },
-	{ "life", NULL, false },
-	{ "state", "STATE", false },
-	{ "this_boot", "THIS BOOT", false },
-	{ "registered_us", NULL, true },
-	{ NULL, "REGISTERED", false },
-	{ "commit", "COMMITS", true },
-	{ "commit_us", NULL, true },
-	{ NULL, "LAST COMMIT", false },
-	{ "bytes", "SIZE", true },
-	{ "why", NULL, false },
+	{ "journal", "JOURNAL", WRITER_COLUMN_TEXT },
+	{ "vm", NULL, WRITER_COLUMN_TEXT },
+	{ "life", NULL, WRITER_COLUMN_TEXT },
+	{ "state", "STATE", WRITER_COLUMN_TEXT },
+	{ "this_boot", NULL, WRITER_COLUMN_TEXT },
+	{ "registered_us", NULL, WRITER_COLUMN_NUMBER },
+	{ NULL, "REGISTERED", WRITER_COLUMN_TEXT },
+	{ "commit", "COMMITS", WRITER_COLUMN_NUMBER },
+	{ "commit_us", NULL, WRITER_COLUMN_NUMBER },
+	{ NULL, "LAST COMMIT", WRITER_COLUMN_TEXT },
+	{ "bytes", "SIZE", WRITER_COLUMN_NUMBER },
+	{ "why", NULL, WRITER_COLUMN_TEXT },
 };
 
 /* "2026-01-31 12:00:00" for people, microseconds for programs; nothing if it is not known. */
@@ -187,9 +187,13 @@ enum ctl_exit command_journal_list(const struct command_input *input)
 /* ---- journal log --------------------------------------------------------------------------- */
 
 static const struct writer_column log_columns[] = {
-	{ "record", NULL, true },           { "type", NULL, false }, { "commit", "COMMIT", true },
-	{ "time_us", NULL, true },          { NULL, "TIME", false }, { "session", "SESSION", true },
-	{ "text", "WHAT HAPPENED", false },
+	{ "record", NULL, WRITER_COLUMN_NUMBER },
+	{ "type", NULL, WRITER_COLUMN_TEXT },
+	{ "commit", "COMMIT", WRITER_COLUMN_NUMBER },
+	{ "time_us", NULL, WRITER_COLUMN_NUMBER },
+	{ NULL, "TIME", WRITER_COLUMN_TEXT },
+	{ "session", "SESSION", WRITER_COLUMN_NUMBER },
+	{ "text", "WHAT HAPPENED", WRITER_COLUMN_TEXT },
 };
 
 static void write_line(struct writer *writer, struct json_object *line)
@@ -266,8 +270,8 @@ enum ctl_exit command_journal_log(const struct command_input *input)
 
 static const struct writer_column show_columns[] = {
 	RUN_COLUMNS,
-	{ "protection", "PROTECTION", false },
-	{ "visibility", "VISIBILITY", false },
+	{ "protection", "PROTECTION", WRITER_COLUMN_TEXT },
+	{ "visibility", "VISIBILITY", WRITER_COLUMN_TEXT },
 };
 
 /* What the first answer was about, the following are, too. */
@@ -316,8 +320,8 @@ enum ctl_exit command_journal_show(const struct command_input *input)
 
 static const struct writer_column diff_columns[] = {
 	RUN_COLUMNS,
-	{ "before", "BEFORE", false },
-	{ "after", "AFTER", false },
+	{ "before", "BEFORE", WRITER_COLUMN_TEXT },
+	{ "after", "AFTER", WRITER_COLUMN_TEXT },
 };
 
 /* "rx, private"; "no RAM". */
@@ -397,11 +401,14 @@ enum ctl_exit command_journal_diff(const struct command_input *input)
 /* ---- journal blame ------------------------------------------------------------------------- */
 
 static const struct writer_column blame_columns[] = {
-	{ "commit", "COMMIT", true }, { "time_us", NULL, true },     { NULL, "TIME", false },
-	{ "origin", NULL, false },    { "session", NULL, true },     { "peer", NULL, false },
-	{ "pid", NULL, true },        { NULL, "WHO", false },        { "update", NULL, true },
-	{ "kind", NULL, false },      { "layer", NULL, true },       { "protection", NULL, false },
-	{ NULL, "WHAT", false },      { "before", "BEFORE", false }, { "after", "AFTER", false },
+	{ "commit", "COMMIT", WRITER_COLUMN_NUMBER }, { "time_us", NULL, WRITER_COLUMN_NUMBER },
+	{ NULL, "TIME", WRITER_COLUMN_TEXT },         { "origin", NULL, WRITER_COLUMN_TEXT },
+	{ "session", NULL, WRITER_COLUMN_NUMBER },    { "peer", NULL, WRITER_COLUMN_TEXT },
+	{ "pid", NULL, WRITER_COLUMN_NUMBER },        { NULL, "WHO", WRITER_COLUMN_WORDS },
+	{ "update", NULL, WRITER_COLUMN_NUMBER },     { "kind", NULL, WRITER_COLUMN_TEXT },
+	{ "layer", NULL, WRITER_COLUMN_NUMBER },      { "protection", NULL, WRITER_COLUMN_TEXT },
+	{ NULL, "WHAT", WRITER_COLUMN_WORDS },        { "before", "BEFORE", WRITER_COLUMN_TEXT },
+	{ "after", "AFTER", WRITER_COLUMN_TEXT },
 };
 
 /* "vsm-agent, process 1234, as VTL 1" */

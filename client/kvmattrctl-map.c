@@ -21,9 +21,9 @@ static void begin_map(const struct command_input *input, struct json_object *fir
 
 static const struct writer_column effective_columns[] = {
 	RUN_COLUMNS,
-	{ "protection", "PROTECTION", false },
-	{ "visibility", "VISIBILITY", false },
-	{ "state", "STATE", false },
+	{ "protection", "PROTECTION", WRITER_COLUMN_TEXT },
+	{ "visibility", "VISIBILITY", WRITER_COLUMN_TEXT },
+	{ "state", "STATE", WRITER_COLUMN_TEXT },
 };
 
 static enum writer_tone state_tone(const char *state)
@@ -56,8 +56,8 @@ enum ctl_exit command_map_effective(const struct command_input *input)
 
 static const struct writer_column layer_columns[] = {
 	RUN_COLUMNS,
-	{ "protection", "PROTECTION", false },
-	{ "source", "SOURCE", false },
+	{ "protection", "PROTECTION", WRITER_COLUMN_TEXT },
+	{ "source", "SOURCE", WRITER_COLUMN_TEXT },
 };
 
 static void write_layer(struct writer *writer, struct json_object *run)
@@ -105,17 +105,17 @@ enum ctl_exit command_map_layer(const struct command_input *input)
 }
 
 static const struct writer_column access_columns[] = {
-	{ "access", "ACCESS", false },
-	{ "allowed", "ALLOWED", false },
-	{ "denying", "DENIED BY LAYER", false },
-	{ "intercept", "INTERCEPT GOES TO VTL", false },
+	{ "access", "ACCESS", WRITER_COLUMN_TEXT },
+	{ "allowed", "ALLOWED", WRITER_COLUMN_TEXT },
+	{ "denying", "DENIED BY LAYER", WRITER_COLUMN_TEXT },
+	{ "intercept", "INTERCEPT GOES TO VTL", WRITER_COLUMN_TEXT },
 };
 
 static const struct writer_column verdict_columns[] = {
-	{ "layer", "LAYER", true },
-	{ "protection", "ALLOWS", false },
-	{ "source", NULL, false },
-	{ NULL, "BECAUSE", false },
+	{ "layer", "LAYER", WRITER_COLUMN_NUMBER },
+	{ "protection", "ALLOWS", WRITER_COLUMN_TEXT },
+	{ "source", NULL, WRITER_COLUMN_TEXT },
+	{ NULL, "BECAUSE", WRITER_COLUMN_TEXT },
 };
 
 static const char *access_name(const char *access)

@@ -314,9 +314,12 @@ static void draw(const struct picture *picture)
 }
 
 static const struct writer_column legend_columns[] = {
-	{ NULL, "MARK", false },         { "protection", "PROTECTION", false },
-	{ "meaning", "MEANING", false }, { "pages", "PAGES", true },
-	{ "bytes", "SIZE", true },       { "share", "SHARE", true },
+	{ NULL, "MARK", WRITER_COLUMN_TEXT },
+	{ "protection", "PROTECTION", WRITER_COLUMN_TEXT },
+	{ "meaning", "MEANING", WRITER_COLUMN_TEXT },
+	{ "pages", "PAGES", WRITER_COLUMN_NUMBER },
+	{ "bytes", "SIZE", WRITER_COLUMN_NUMBER },
+	{ "share", "SHARE", WRITER_COLUMN_NUMBER },
 };
 
 static void write_legend(const struct picture *picture)
@@ -407,10 +410,12 @@ static void write_hints(const struct picture *picture)
 }
 
 static const struct writer_column cell_columns[] = {
-	{ "gpa", NULL, true },     { "ram", NULL, true },     { "none", NULL, true },
-	{ "r", NULL, true },       { "rx", NULL, true },      { "rw", NULL, true },
-	{ "other", NULL, true },   { "rwx", NULL, true },     { "private", NULL, true },
-	{ "pending", NULL, true }, { "unknown", NULL, true },
+	{ "gpa", NULL, WRITER_COLUMN_NUMBER },     { "ram", NULL, WRITER_COLUMN_NUMBER },
+	{ "none", NULL, WRITER_COLUMN_NUMBER },    { "r", NULL, WRITER_COLUMN_NUMBER },
+	{ "rx", NULL, WRITER_COLUMN_NUMBER },      { "rw", NULL, WRITER_COLUMN_NUMBER },
+	{ "other", NULL, WRITER_COLUMN_NUMBER },   { "rwx", NULL, WRITER_COLUMN_NUMBER },
+	{ "private", NULL, WRITER_COLUMN_NUMBER }, { "pending", NULL, WRITER_COLUMN_NUMBER },
+	{ "unknown", NULL, WRITER_COLUMN_NUMBER },
 };
 
 /* The picture for programs: the cells that have RAM. */

@@ -27,29 +27,29 @@
 #define MAX_MAP_BYTES (UINT64_C(8) << 30)
 
 static const struct writer_column journal_columns[] = {
-	{ "name", "NAME", false },
-	{ "kind", NULL, false },
-	{ "state", "STATE", false },
-	{ "records", "RECORDS", true },
-	{ "commits", "COMMITS", true },
-	{ "first_commit", "FROM", true },
-	{ "last_commit", "TO", true },
-	{ "first_us", NULL, true },
-	{ NULL, "FIRST RECORD", false },
-	{ "last_us", NULL, true },
-	{ NULL, "LAST RECORD", false },
-	{ "segments", NULL, true },
-	{ "checkpoints", "CHECKPOINTS", true },
-	{ "compared", "COMPARED", true },
-	{ "bytes", "SIZE", true },
+	{ "name", "NAME", WRITER_COLUMN_TEXT },
+	{ "kind", NULL, WRITER_COLUMN_TEXT },
+	{ "state", "STATE", WRITER_COLUMN_TEXT },
+	{ "records", "RECORDS", WRITER_COLUMN_NUMBER },
+	{ "commits", "COMMITS", WRITER_COLUMN_NUMBER },
+	{ "first_commit", "FROM", WRITER_COLUMN_NUMBER },
+	{ "last_commit", "TO", WRITER_COLUMN_NUMBER },
+	{ "first_us", NULL, WRITER_COLUMN_NUMBER },
+	{ NULL, "FIRST RECORD", WRITER_COLUMN_TEXT },
+	{ "last_us", NULL, WRITER_COLUMN_NUMBER },
+	{ NULL, "LAST RECORD", WRITER_COLUMN_TEXT },
+	{ "segments", NULL, WRITER_COLUMN_NUMBER },
+	{ "checkpoints", "CHECKPOINTS", WRITER_COLUMN_NUMBER },
+	{ "compared", "COMPARED", WRITER_COLUMN_NUMBER },
+	{ "bytes", "SIZE", WRITER_COLUMN_NUMBER },
 };
 
 static const struct writer_column finding_columns[] = {
-	{ "name", "NAME", false },
-	{ "severity", NULL, false },
-	{ "file", "FILE", false },
-	{ "offset", "OFFSET", true },
-	{ "text", "WHAT AND WHAT TO DO", false },
+	{ "name", "NAME", WRITER_COLUMN_TEXT },
+	{ "severity", NULL, WRITER_COLUMN_TEXT },
+	{ "file", "FILE", WRITER_COLUMN_TEXT },
+	{ "offset", "OFFSET", WRITER_COLUMN_NUMBER },
+	{ "text", "WHAT AND WHAT TO DO", WRITER_COLUMN_TEXT },
 };
 
 /* Something to be said about one of them. */

@@ -33,14 +33,21 @@ void vm_write_calls_saved(struct writer *writer, struct json_object *statistics)
 }
 
 static const struct writer_column list_columns[] = {
-	{ "name", "VM", false },           VM_STATE_COLUMNS,
-	{ "ram_bytes", "RAM", true },      { "private_bytes", NULL, true },
-	{ "views", "VTLS", false },        { "layers", "LAYERS", false },
-	{ "sessions", "SESSIONS", true },  { "detached_sessions", NULL, true },
-	{ "commit", "COMMIT", true },      { "queue", NULL, true },
-	{ "executor", "EXECUTOR", false }, { "simulated", "SIMULATED", false },
-	{ "unknown_pages", NULL, true },   { "recovered", NULL, false },
-	{ "journal", NULL, false },
+	{ "name", "VM", WRITER_COLUMN_TEXT },
+	VM_STATE_COLUMNS,
+	{ "ram_bytes", "RAM", WRITER_COLUMN_NUMBER },
+	{ "private_bytes", NULL, WRITER_COLUMN_NUMBER },
+	{ "views", "VTLS", WRITER_COLUMN_TEXT },
+	{ "layers", "LAYERS", WRITER_COLUMN_TEXT },
+	{ "sessions", "SESSIONS", WRITER_COLUMN_NUMBER },
+	{ "detached_sessions", NULL, WRITER_COLUMN_NUMBER },
+	{ "commit", "COMMIT", WRITER_COLUMN_NUMBER },
+	{ "queue", NULL, WRITER_COLUMN_NUMBER },
+	{ "executor", "EXECUTOR", WRITER_COLUMN_TEXT },
+	{ "simulated", "SIMULATED", WRITER_COLUMN_TEXT },
+	{ "unknown_pages", NULL, WRITER_COLUMN_NUMBER },
+	{ "recovered", NULL, WRITER_COLUMN_TEXT },
+	{ "journal", NULL, WRITER_COLUMN_TEXT },
 };
 
 enum ctl_exit command_vm_list(const struct command_input *input)
@@ -84,37 +91,37 @@ enum ctl_exit command_vm_list(const struct command_input *input)
 }
 
 static const struct writer_column view_columns[] = {
-	{ "vtl", "VTL", true },
-	{ "abi", "KVM'S DIALECT", false },
-	{ "supported", "ATTRIBUTE BITS", false },
+	{ "vtl", "VTL", WRITER_COLUMN_NUMBER },
+	{ "abi", "KVM'S DIALECT", WRITER_COLUMN_TEXT },
+	{ "supported", "ATTRIBUTE BITS", WRITER_COLUMN_TEXT },
 };
 
 static const struct writer_column ram_columns[] = {
-	{ "gpa", "FROM", true },
-	{ "end", "TO", true },
-	{ "pages", "PAGES", true },
-	{ "bytes", "SIZE", true },
+	{ "gpa", "FROM", WRITER_COLUMN_NUMBER },
+	{ "end", "TO", WRITER_COLUMN_NUMBER },
+	{ "pages", "PAGES", WRITER_COLUMN_NUMBER },
+	{ "bytes", "SIZE", WRITER_COLUMN_NUMBER },
 };
 
 static const struct writer_column layer_columns[] = {
-	{ "layer", "LAYER", true },
-	{ "restricts", "RESTRICTS VTL", false },
-	{ "default", "DEFAULT", false },
-	{ "mbec", "MBEC", false },
+	{ "layer", "LAYER", WRITER_COLUMN_NUMBER },
+	{ "restricts", "RESTRICTS VTL", WRITER_COLUMN_TEXT },
+	{ "default", "DEFAULT", WRITER_COLUMN_TEXT },
+	{ "mbec", "MBEC", WRITER_COLUMN_TEXT },
 };
 
 /* The first is for sessions of many VMs; those of one do without it. */
 static const struct writer_column session_columns[] = {
-	{ "vm", "VM", false },
-	{ "id", "SESSION", true },
-	{ "role", "ROLE", false },
-	{ "vtl", "VTL", true },
-	{ "peer", "PEER", false },
-	{ "pid", "PROCESS", true },
-	{ "uid", "USER", true },
-	{ "in_flight", "IN FLIGHT", true },
-	{ "last_seqno", "LAST UPDATE", true },
-	{ "state", "STATE", false },
+	{ "vm", "VM", WRITER_COLUMN_TEXT },
+	{ "id", "SESSION", WRITER_COLUMN_NUMBER },
+	{ "role", "ROLE", WRITER_COLUMN_TEXT },
+	{ "vtl", "VTL", WRITER_COLUMN_NUMBER },
+	{ "peer", "PEER", WRITER_COLUMN_TEXT },
+	{ "pid", "PROCESS", WRITER_COLUMN_NUMBER },
+	{ "uid", "USER", WRITER_COLUMN_NUMBER },
+	{ "in_flight", "IN FLIGHT", WRITER_COLUMN_NUMBER },
+	{ "last_seqno", "LAST UPDATE", WRITER_COLUMN_NUMBER },
+	{ "state", "STATE", WRITER_COLUMN_TEXT },
 };
 
 static void write_views(struct writer *writer, struct json_object *vm)
@@ -319,16 +326,16 @@ enum ctl_exit command_sessions(const struct command_input *input)
 
 /* The order of statistics in both of their shapes. */
 static const struct writer_column statistics_columns[] = {
-	{ "vm", "VM", false },
-	{ "updates", "UPDATES", true },
-	{ "updates_failed", "FAILED", true },
-	{ "pages", "PAGES", true },
-	{ "batches", "BATCHES", true },
-	{ "calls", "CALLS", true },
-	{ "calls_saved", "SAVED", true },
-	{ "pages_per_call", "PAGES/CALL", true },
-	{ "batch_mean_us", "MEAN", true },
-	{ "batch_max_us", "MAX", true },
+	{ "vm", "VM", WRITER_COLUMN_TEXT },
+	{ "updates", "UPDATES", WRITER_COLUMN_NUMBER },
+	{ "updates_failed", "FAILED", WRITER_COLUMN_NUMBER },
+	{ "pages", "PAGES", WRITER_COLUMN_NUMBER },
+	{ "batches", "BATCHES", WRITER_COLUMN_NUMBER },
+	{ "calls", "CALLS", WRITER_COLUMN_NUMBER },
+	{ "calls_saved", "SAVED", WRITER_COLUMN_NUMBER },
+	{ "pages_per_call", "PAGES/CALL", WRITER_COLUMN_NUMBER },
+	{ "batch_mean_us", "MEAN", WRITER_COLUMN_NUMBER },
+	{ "batch_max_us", "MAX", WRITER_COLUMN_NUMBER },
 };
 
 static double ratio(uint64_t dividend, uint64_t divisor)

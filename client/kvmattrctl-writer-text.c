@@ -57,6 +57,21 @@ static void end_object(struct writer *writer)
 	(void)writer;
 }
 
+static bool may_any_wrap(const struct text_writer *text)
+{
+	for (size_t i = 0; i < text->n_columns; i++)
+		if (text->columns[i].kind == WRITER_COLUMN_WORDS)
+			return true;
+	return false;
+}
+
+static int flags_of(const struct writer_column *column)
+{
+	return column->kind == WRITER_COLUMN_NUMBER  ? SCOLS_FL_RIGHT
+	       : column->kind == WRITER_COLUMN_WORDS ? SCOLS_FL_WRAP
+						     : 0;
+}
+
 static void new_table(struct text_writer *text)
 {
 	text->table = terminal_there(scols_new_table());
@@ -64,12 +79,12 @@ static void new_table(struct text_writer *text)
 	scols_table_enable_noheadings(text->table, text->has_headings);
 	scols_table_set_column_separator(text->table, "  ");
 	/* a number or an address that is cut is worse than a line that wraps */
-	scols_table_set_termforce(text->table, SCOLS_TERMFORCE_NEVER);
+	if (!may_any_wrap(text))
+		scols_table_set_termforce(text->table, SCOLS_TERMFORCE_NEVER);
 	for (size_t i = 0; i < text->n_columns; i++)
 		if (text->columns[i].title)
-			terminal_there(scols_table_new_column(
-				text->table, text->columns[i].title, 0,
-				text->columns[i].is_number ? SCOLS_FL_RIGHT : 0));
+			terminal_there(scols_table_new_column(text->table, text->columns[i].title,
+							      0, flags_of(&text->columns[i])));
 }
 
 static void write_rows(struct text_writer *text)

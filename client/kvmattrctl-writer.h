@@ -47,10 +47,16 @@ struct writer_value {
 	double ratio;
 };
 
+enum writer_column_kind {
+	WRITER_COLUMN_TEXT,
+	WRITER_COLUMN_NUMBER, /* to the right */
+	WRITER_COLUMN_WORDS,  /* text that goes on below where the terminal is narrow */
+};
+
 struct writer_column {
 	const char *key;   /* in JSON; NULL: it is for people alone */
 	const char *title; /* for people; NULL: it is for programs alone */
-	bool is_number;    /* to the right */
+	enum writer_column_kind kind;
 };
 
 struct writer;
