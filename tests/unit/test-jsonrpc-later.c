@@ -85,7 +85,7 @@ START_TEST(a_notification_waits_and_is_not_answered)
 
 	answer_with(1);
 	ck_assert_str_eq(peer.answers, "");
-	send_text(LATER_NOTIFICATION CALL("2") + n);
+	send_text(&(LATER_NOTIFICATION CALL("2"))[n]);
 	ck_assert_str_eq(peer.answers, RESULT("null", "2") "\n");
 	peer_forget();
 	send_text("[" LATER_NOTIFICATION "," LATER_NOTIFICATION "]");
