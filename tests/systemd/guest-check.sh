@@ -58,7 +58,7 @@ under_load() {
 
 # How often recovery has found so many of the load's five sessions connected.
 count_recovered() {
-	journalctl --sync
+	timeout 60 journalctl --sync
 	journalctl -u kvmattrd -o cat --no-pager |
 		grep -c "recovered as of .*: 5 session(s), $1 of them still connected"
 }
