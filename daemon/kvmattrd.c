@@ -303,8 +303,9 @@ static int serve(const struct configuration *configuration, struct fd_store *sto
 	daemon_init(&daemon, base);
 	tell_agent_socket(configuration, &daemon);
 	r = open_journals(configuration, &daemon);
+	if (!r)
+		r = recovery_run(&daemon);
 	if (!r) {
-		recovery_run(&daemon);
 		fd_store_forget_untaken(store);
 		listener = listener_new(&daemon, agent_socket);
 		r = run(configuration, &daemon, control_socket, ready_fd);

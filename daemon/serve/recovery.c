@@ -244,17 +244,19 @@ static void let_go_on(struct hosted_vm *hosted)
 	}
 }
 
-static bool has_owner(const struct replay *replay)
+/* The owner's session, or 0. */
+static uint64_t find_owner(const struct replay *replay)
 {
 	for (size_t i = 0; i < replay->n_sessions; i++)
 		if (replay->sessions[i].facts.role == WIRE_ROLE_OWNER)
-			return true;
-	return false;
+			return replay->sessions[i].facts.id;
+	return 0;
 }
 
 /*
- * Two VMs of one name: the first one was released, but its journal could not be told so.  Returns
- * false if it is this one.
+ * Two VMs of one name: the first one was released, but its journal could not be told so.  Sessions
+ * are numbered in the order in which they come, whatever the clock says.  Returns false if it is
+ * this one.
  */
 static bool is_last_of_its_name(struct daemon *daemon, const struct replay *replay)
 {
@@ -266,7 +268,7 @@ static bool is_last_of_its_name(struct daemon *daemon, const struct replay *repl
 			break;
 	if (!other)
 		return true;
-	if (other->registered_us > replay->registered_us)
+	if (other->owner && other->owner->id > find_owner(replay))
 		return false;
 	hosted_vm_doom(other, KVMATTR_NO_VM, text);
 	hosted_vm_release(other);
@@ -280,7 +282,7 @@ static int host(struct daemon *daemon, const char *journal, struct replay *repla
 	bool is_last;
 	int r;
 
-	if (!has_owner(replay)) {
+	if (!find_owner(replay)) {
 		*ret_error = (struct journal_error){ .error = EBADMSG };
 		snprintf(ret_error->text, sizeof(ret_error->text),
 			 "no session is the VM's owner's");
@@ -413,18 +415,19 @@ static int is_journal(const struct dirent *entry)
 	return vm_journal_is_name(entry->d_name);
 }
 
-void recovery_run(struct daemon *daemon)
+int recovery_run(struct daemon *daemon)
 {
 	struct dirent **entries;
 	int n = scandirat(daemon->journals.directory_fd, ".", &entries, is_journal, alphasort);
 	bool has_past = false;
 
 	if (n < 0) {
+		n = -errno;
 		log_write(LOG_LEVEL_ERROR,
-			  "cannot look for journals in %s: %s; VMs of an earlier daemon are not "
-			  "recovered",
-			  daemon->journals_path, strerror(errno));
-		return;
+			  "cannot look for the journals of an earlier daemon's VMs in %s: %s; see "
+			  "to that, and start again",
+			  daemon->journals_path, strerror(-n));
+		return n;
 	}
 	for (int i = 0; i < n; i++) {
 		has_past |= recover(daemon, entries[i]->d_name);
@@ -433,4 +436,5 @@ void recovery_run(struct daemon *daemon)
 	free(entries);
 	if (has_past)
 		vm_journals_forget_past(&daemon->journals);
+	return 0;
 }

@@ -23,8 +23,11 @@ struct unrecovered {
 	struct journal_error error;
 };
 
-/* Before anyone is served. */
-void recovery_run(struct daemon *daemon);
+/*
+ * Before anyone is served.  0 or a negative errno, which has been logged: then it is not known which
+ * VMs there are, and nobody is to be served.
+ */
+__attribute__((warn_unused_result)) int recovery_run(struct daemon *daemon);
 /*
  * Is there a journal of a VM with this name that could not be recovered, and is it still there?
  * Then text says which and what to do.

@@ -107,6 +107,9 @@ static int write_checkpoint(struct checkpoint_job *job)
 		r = journal_sync(job->renewed);
 	if (r == 0)
 		r = checkpoint_write(fd, &job->identity, &job->replay, &job->it.size);
+	/* It may have its name and not be on the disk: nobody is to rely on it, or keep count. */
+	if (r < 0 && !job->is_of_memory)
+		(void)!checkpoint_remove(fd, job->it.number);
 	close(fd);
 	if (r < 0)
 		return journal_error_set(&job->error, -r, "", 0, "%s", strerror(-r));

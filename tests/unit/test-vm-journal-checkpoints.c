@@ -252,6 +252,20 @@ END_TEST
 
 /* ---- What fails ------------------------------------------------------------------------------ */
 
+/* Those that are in the directory. */
+static size_t count_checkpoints(void)
+{
+	int fd = openat(vm.journals.directory_fd, vm.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct checkpoint_name *names;
+	struct journal_error error;
+	size_t n;
+
+	ck_assert_int_eq(checkpoint_list(fd, &names, &n, &error), 0);
+	free(names);
+	close(fd);
+	return n;
+}
+
 /* The at-th call of making a checkpoint fails; false when there is none. */
 static bool try_call(enum fault fault, unsigned int at)
 {
@@ -269,6 +283,9 @@ static bool try_call(enum fault fault, unsigned int at)
 	is_made = vm_journal_status(vm.journal).n_checkpoints > 0;
 	ck_assert_uint_le(n_troubles, 2);
 	ck_assert(is_made || n_troubles);
+	/* One that may not be on the disk is removed again, where that can be done. */
+	if (fault == FAIL_ONCE || fault == HALF_ONCE || fault == SHORT_FROM_HERE)
+		ck_assert_uint_eq(count_checkpoints(), vm_journal_status(vm.journal).n_checkpoints);
 	journaled_vm_expect(&vm);
 	while (!vm_journal_status(vm.journal).n_checkpoints || vm.n_ends < vm.n_troubles) {
 		journaled_vm_go_on(&vm, 1);
