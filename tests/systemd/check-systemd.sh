@@ -178,13 +178,16 @@ make_initramfs() {
 
 # ---- Booting ------------------------------------------------------------------------------------
 
-# A name, which is where the executor is, and kernel parameters.
+# A name, which is where the executor is, and kernel parameters.  The timer ticks periodically
+# (nohz, highres): QEMU's emulation of SVM (7.2 at least) now and then loses the signal that an
+# interrupt is pending, and a CPU that sleeps until a single timer would sleep for ever; the next
+# tick brings it back.
 boot() {
 	local name=$1 parameters=$2 started=$SECONDS machine
 	timeout --kill-after=5 "$boot_timeout" qemu-system-x86_64 \
 		-accel tcg -cpu max,+svm -m 1024 -smp 2 -nodefaults -display none -no-reboot \
 		-kernel "$kernel" -initrd "$work/initramfs.gz" \
-		-append "console=ttyS0 panic=-1 quiet kvm.attr_abi=deny $parameters KVMATTR_EXECUTOR=$name" \
+		-append "console=ttyS0 panic=-1 quiet nohz=off highres=off kvm.attr_abi=deny $parameters KVMATTR_EXECUTOR=$name" \
 		-serial "file:$work/$name.console" -serial "file:$work/$name.tap" \
 		-serial "file:$work/$name.journal" </dev/null >"$work/$name.qemu" 2>&1 &
 	machine=$!
