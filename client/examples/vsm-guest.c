@@ -30,6 +30,9 @@
 
 #define HLT 0xf4
 
+/* Of an access during which the vCPU loses its way. */
+#define MAX_TRIES 3
+
 /* 32-bit code; ebx holds the address to access. */
 static const uint8_t code_read[] = { 0x8a, 0x03, HLT };  /* mov al, [ebx]; hlt */
 static const uint8_t code_write[] = { 0x88, 0x03, HLT }; /* mov [ebx], al; hlt */
@@ -52,6 +55,7 @@ struct guest {
 	size_t run_size;
 	struct kvm_sregs flat; /* protected mode, no paging, segments of 4 GiB */
 	uint8_t marker;        /* another byte for each access */
+	unsigned int n_lost;
 	uint64_t counter_gpa;
 	pthread_t counter;
 	struct guest_outcome counter_outcome;
@@ -211,9 +215,14 @@ static struct guest_outcome guest_run(struct guest *guest, const struct kvm_regs
 	error = ioctl(guest->vcpu, KVM_RUN, 0) ? errno : 0;
 	if (!error && guest->run->exit_reason == KVM_EXIT_HLT)
 		return (struct guest_outcome){ .result = GUEST_ALLOWED };
-	if (error != EFAULT || guest->run->exit_reason != KVM_ABI_EXIT_MEMORY_FAULT)
-		return guest_astray("the vCPU ended with exit %u (%s)", guest->run->exit_reason,
-				    error ? strerror(error) : "no error");
+	if (error != EFAULT || guest->run->exit_reason != KVM_ABI_EXIT_MEMORY_FAULT) {
+		struct guest_outcome lost =
+			guest_astray("the vCPU ended with exit %u (%s)", guest->run->exit_reason,
+				     error ? strerror(error) : "no error");
+
+		lost.is_lost = true;
+		return lost;
+	}
 	memcpy(&fault, &guest->run->hw, sizeof(fault)); /* the exit's own part of kvm_run */
 	return (struct guest_outcome){
 		.result = GUEST_STOPPED,
@@ -269,9 +278,8 @@ static struct guest_outcome guest_try_execute(struct guest *guest, uint64_t gpa)
 	return outcome;
 }
 
-struct guest_outcome guest_try(struct guest *guest, unsigned int access, uint64_t gpa)
+static struct guest_outcome guest_try_once(struct guest *guest, unsigned int access, uint64_t gpa)
 {
-	assert(gpa < guest->ram->n_pages * KVMATTR_PAGE_SIZE);
 	guest->marker++;
 	switch (access) {
 	case KVMATTR_READ:
@@ -282,6 +290,33 @@ struct guest_outcome guest_try(struct guest *guest, unsigned int access, uint64_
 		assert(access == KVMATTR_EXECUTE);
 		return guest_try_execute(guest, gpa);
 	}
+}
+
+static bool guest_is_lost(const struct guest_outcome *outcome, unsigned int access, uint64_t gpa)
+{
+	return outcome->is_lost || (outcome->result == GUEST_STOPPED &&
+				    (outcome->gpa / KVMATTR_PAGE_SIZE != gpa / KVMATTR_PAGE_SIZE ||
+				     outcome->access != access));
+}
+
+struct guest_outcome guest_try(struct guest *guest, unsigned int access, uint64_t gpa)
+{
+	struct guest_outcome outcome;
+
+	assert(gpa < guest->ram->n_pages * KVMATTR_PAGE_SIZE);
+	for (unsigned int i = 0; i < MAX_TRIES; i++) {
+		outcome = guest_try_once(guest, access, gpa);
+		if (!guest_is_lost(&outcome, access, gpa)) {
+			guest->n_lost += i;
+			break;
+		}
+	}
+	return outcome;
+}
+
+unsigned int guest_n_lost(const struct guest *guest)
+{
+	return guest->n_lost;
 }
 
 static void *guest_count(void *context)

@@ -55,11 +55,18 @@ struct guest_outcome {
 	uint64_t gpa;
 	unsigned int access; /* KVMATTR_READ, KVMATTR_WRITE or KVMATTR_EXECUTE */
 	bool is_private;     /* the page is private, and has no private memory */
+	bool is_lost;        /* of GUEST_ASTRAY: the vCPU ended in yet another way */
 	char text[96];
 };
 
-/* Lets the vCPU access one byte: access is KVMATTR_READ, KVMATTR_WRITE or KVMATTR_EXECUTE. */
+/*
+ * Lets the vCPU access one byte: access is KVMATTR_READ, KVMATTR_WRITE or KVMATTR_EXECUTE.  QEMU's
+ * emulation of SVM loses its way now and then, whatever KVM's attributes: the vCPU shuts down, or is
+ * stopped where it never was.  An access that ends so is tried again, twice.
+ */
 struct guest_outcome guest_try(struct guest *guest, unsigned int access, uint64_t gpa);
+/* How many tries ended so before one that did not. */
+unsigned int guest_n_lost(const struct guest *guest);
 
 /*
  * Lets the vCPU count in the 32 bits at gpa, in a thread, until KVM stops it or

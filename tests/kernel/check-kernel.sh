@@ -122,14 +122,13 @@ make_initramfs() {
 
 # ---- Booting ------------------------------------------------------------------------------------
 
-# One configuration: a name, kernel parameters, the executors to try.  nohz and highres: see
-# tests/systemd/check-systemd.sh.
+# One configuration: a name, kernel parameters, the executors to try.
 boot() {
 	local name=$1 parameters=$2 abi=$3 executors=$4 started=$SECONDS machine
 	timeout --kill-after=5 "$boot_timeout" qemu-system-x86_64 \
 		-accel tcg -cpu max,+svm -m 512 -smp 2 -nodefaults -display none -no-reboot \
 		-kernel "$kernel" -initrd "$work/initramfs.gz" \
-		-append "console=ttyS0 panic=-1 quiet nohz=off highres=off $parameters KVMATTR_ABI=$abi KVMATTR_EXECUTORS=$executors" \
+		-append "console=ttyS0 panic=-1 quiet $parameters KVMATTR_ABI=$abi KVMATTR_EXECUTORS=$executors" \
 		-serial "file:$work/$name.console" -serial "file:$work/$name.tap" \
 		</dev/null >"$work/$name.qemu" 2>&1 &
 	machine=$!

@@ -49,6 +49,7 @@
 #define PAUSE_NS      500000
 #define VCPU_PAUSE_NS 10000000 /* an emulated processor is soon busy with it */
 #define N_SAMPLES     128      /* pages of the agents that the guest is asked for */
+#define LOST_SHARE    500      /* at most one of so many accesses is tried again */
 
 static const char *label = "load";
 static int n_not_ok;
@@ -69,16 +70,23 @@ __attribute__((format(printf, 2, 3))) static void report(bool is_ok, const char 
 
 static const unsigned int accesses[] = { KVMATTR_READ, KVMATTR_WRITE, KVMATTR_EXECUTE };
 
-/* Does KVM let VTL 0 do what it is to be let do, and nothing else? */
+/* Does KVM let VTL 0 do what it is to be let do, and nothing else?  If not, says what it did. */
 static bool is_enforced(struct guest *guest, uint64_t gfn, unsigned int access)
 {
 	struct guest_outcome outcome =
 		guest_try(guest, access, (gfn << KVMATTR_PAGE_SHIFT) + 0x800);
+	bool is_let = load_shared->protections[gfn] & access;
+	bool is_stopped = outcome.result == GUEST_STOPPED &&
+			  outcome.gpa >> KVMATTR_PAGE_SHIFT == gfn && outcome.access == access;
 
-	if (load_shared->protections[gfn] & access)
-		return outcome.result == GUEST_ALLOWED;
-	return outcome.result == GUEST_STOPPED && outcome.gpa >> KVMATTR_PAGE_SHIFT == gfn &&
-	       outcome.access == access;
+	if (is_let ? outcome.result == GUEST_ALLOWED : is_stopped)
+		return true;
+	printf("# access 0x%x of GFN 0x%" PRIx64 ", which is %slet: %s at GPA 0x%" PRIx64
+	       ", access 0x%x; %s\n",
+	       access, gfn, is_let ? "" : "not ",
+	       outcome.result == GUEST_ALLOWED ? "let" : "stopped", outcome.gpa, outcome.access,
+	       outcome.result == GUEST_ASTRAY ? outcome.text : "");
+	return false;
 }
 
 struct vcpu {
@@ -373,6 +381,10 @@ static void check_guest(struct vmm *vmm)
 	       "%" PRIu64 " of %" PRIu64 " accesses of the guest afterwards are let "
 	       "or stopped as told",
 	       n_right, n);
+	n += vmm->vcpu.n_accesses;
+	report(guest_n_lost(vmm->vtl[0]) <= n / LOST_SHARE,
+	       "of these, %u were made again, because the emulated vCPU had lost its way",
+	       guest_n_lost(vmm->vtl[0]));
 }
 
 static int compare(const void *one, const void *other)
