@@ -35,15 +35,28 @@ EXTRA_DIST += client/libkvmattr.map client/libkvmattr.pc.in
 # ---- kvmattrctl ------------------------------------------------------------------------------
 bin_PROGRAMS += client/kvmattrctl
 client_kvmattrctl_SOURCES = \
+	client/kvmattrctl-blame.c \
+	client/kvmattrctl-cells.c \
+	client/kvmattrctl-cells.h \
 	client/kvmattrctl-command.h \
 	client/kvmattrctl-commands.c \
 	client/kvmattrctl-complete.c \
 	client/kvmattrctl-daemon.c \
+	client/kvmattrctl-event-text.c \
+	client/kvmattrctl-event-text.h \
+	client/kvmattrctl-events.c \
 	client/kvmattrctl-export.c \
 	client/kvmattrctl-file.c \
 	client/kvmattrctl-file.h \
 	client/kvmattrctl-journal.c \
+	client/kvmattrctl-journal.h \
 	client/kvmattrctl-map.c \
+	client/kvmattrctl-operate.c \
+	client/kvmattrctl-operate.h \
+	client/kvmattrctl-options.c \
+	client/kvmattrctl-options.h \
+	client/kvmattrctl-page.c \
+	client/kvmattrctl-page.h \
 	client/kvmattrctl-picture-svg.c \
 	client/kvmattrctl-picture.c \
 	client/kvmattrctl-picture.h \
@@ -55,8 +68,11 @@ client_kvmattrctl_SOURCES = \
 	client/kvmattrctl-sample.h \
 	client/kvmattrctl-screen.c \
 	client/kvmattrctl-screen.h \
+	client/kvmattrctl-stats.c \
+	client/kvmattrctl-summary.c \
 	client/kvmattrctl-terminal.c \
 	client/kvmattrctl-terminal.h \
+	client/kvmattrctl-update.c \
 	client/kvmattrctl-verify.c \
 	client/kvmattrctl-vm.c \
 	client/kvmattrctl-vm.h \
@@ -109,5 +125,7 @@ client_examples_vsm_vmm_SOURCES = \
 	client/examples/vsm-check.c client/examples/vsm-check.h \
 	client/examples/vsm-guest.c client/examples/vsm-guest.h \
 	client/examples/vsm-model.c client/examples/vsm-model.h \
+	client/examples/vsm-statistics.c client/examples/vsm-statistics.h \
 	client/examples/vsm-vmm.c client/examples/vsm-vmm.h
-client_examples_vsm_vmm_LDADD = client/libkvmattr.la
+client_examples_vsm_vmm_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_C_CFLAGS)
+client_examples_vsm_vmm_LDADD = client/libkvmattr.la $(JSON_C_LIBS)

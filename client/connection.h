@@ -111,11 +111,14 @@ struct vmm_executor {
 	uint32_t n_views;
 	struct wire_view views[KVMATTR_N_VTLS]; /* with the pins */
 	int view_fds[KVMATTR_N_VTLS];           /* duplicates; -1 */
+	uint32_t n_stats;
+	int stats_fds[KVMATTR_N_VTLS]; /* of those views that have statistics */
 	struct kvmattr_registration registration;
 	struct kvmattr_executor_ops simulated;
 	bool is_simulated;
-	int offered
-		[WIRE_MAX_FDS]; /* go with REGISTER or RESUME: the daemon's end, then the views */
+	/* Go with REGISTER or RESUME: the daemon's end, then the views, then their statistics. */
+	int offered[WIRE_MAX_FDS];
+	size_t n_offered;
 
 	/* Whoever serves it: its thread, or who holds serving. */
 	pthread_mutex_t serving;

@@ -3,8 +3,8 @@
  * kvmattrctl complete: what a command line may go on with.
  *
  * The shells' files (client/completion/) ask this program, so that what they offer cannot differ
- * from what it takes: commands and options come from the tables, VMs, journals, layers and methods
- * from the daemon.  Somebody waits at a prompt, so the daemon gets a moment, and nothing is ever
+ * from what it takes: commands and options come from the tables, VMs, journals, layers, methods
+ * and the words that these take from the daemon.  Somebody waits at a prompt, so the daemon gets a moment, and nothing is ever
  * said on stderr.  A line is a word, or a word, a tab and what it is; ":files" alone on a line asks
  * the shell for the names of files.
  */
@@ -54,22 +54,6 @@ static void offer(const char *name, const char *what, const char *typed)
 }
 
 /* ---- From the tables ----------------------------------------------------------------------- */
-
-static const struct command *find_command(const char *first, const char *second)
-{
-	for (const struct command *command = commands; command->words; command++) {
-		const char *space = strchr(command->words, ' ');
-
-		if (!first != !space)
-			continue;
-		if (!space && !strcmp(command->words, second))
-			return command;
-		if (space && strlen(first) == (size_t)(space - command->words) &&
-		    begins_with(command->words, first) && !strcmp(space + 1, second))
-			return command;
-	}
-	return NULL;
-}
 
 static bool is_first_word(const char *word)
 {
@@ -138,12 +122,8 @@ static const struct argp_option *find_option(const struct typed *typed, const ch
 
 static struct json_object *ask(const struct typed *typed, const char *method, const char *vm)
 {
-	struct json_object *params = NULL, *answer = NULL;
+	struct json_object *params = vm ? params_about("vm", vm) : NULL, *answer = NULL;
 
-	if (vm) {
-		params = terminal_there(json_object_new_object());
-		json_object_object_add(params, "vm", terminal_there(json_object_new_string(vm)));
-	}
 	return rpc_call(typed->rpc, method, params, &answer) == CTL_OK ? answer : NULL;
 }
 
@@ -176,6 +156,57 @@ static void offer_layers(const struct typed *typed, const char *word)
 		offer(number, answer_text(layer, "default"), word);
 	}
 	json_object_put(vm);
+}
+
+/* What a method takes for a parameter of its; the daemon says that of itself. */
+static void offer_choices(const struct typed *typed, const char *method, const char *parameter,
+			  const char *word)
+{
+	struct json_object *answer = ask(typed, "rpc.methods", NULL);
+	size_t n_methods, n_parameters, n_choices;
+	struct json_object *methods = answer_array(answer, "methods", &n_methods);
+
+	for (size_t i = 0; i < n_methods; i++) {
+		struct json_object *one = json_object_array_get_idx(methods, i);
+		struct json_object *parameters = answer_array(one, "parameters", &n_parameters);
+
+		for (size_t k = 0; k < n_parameters; k++) {
+			struct json_object *its = json_object_array_get_idx(parameters, k);
+			struct json_object *choices = answer_array(its, "choices", &n_choices);
+
+			if (strcmp(answer_text(one, "name"), method) != 0 ||
+			    strcmp(answer_text(its, "name"), parameter) != 0)
+				continue;
+			for (size_t c = 0; c < n_choices; c++) {
+				const char *choice = json_object_get_string(
+					json_object_array_get_idx(choices, c));
+
+				offer(choice ? choice : "", NULL, word);
+			}
+		}
+	}
+	json_object_put(answer);
+}
+
+/* Words of a command line that one of the daemon's parameters has, too. */
+static const struct {
+	const char *word; /* an argument's, or that of an option's value */
+	const char *method;
+	const char *parameter;
+} words[] = {
+	{ "KIND", "vm.update", "kind" },
+	{ "PROTECTION", "vm.update", "protection" },
+	{ "VISIBILITY", "vm.update", "visibility" },
+	{ "EVENT", "event.subscribe", "events" },
+	{ "[LEVEL]", "log.set_level", "level" },
+	{ "r|w|x", "map.explain", "access" },
+};
+
+static void offer_words(const struct typed *typed, const char *name, const char *word)
+{
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (!strcmp(words[i].word, name))
+			offer_choices(typed, words[i].method, words[i].parameter, word);
 }
 
 /* ---- What is next -------------------------------------------------------------------------- */
@@ -216,6 +247,8 @@ static void offer_arguments(const struct typed *typed, const char *word)
 		offer_all(ask(typed, "rpc.methods", NULL), "methods", "name", "summary", word);
 	else if (strstr(name, "FILE"))
 		puts(":files");
+	else
+		offer_words(typed, name, word);
 	free(name);
 }
 
@@ -227,12 +260,10 @@ static void offer_values(const struct typed *typed, const char *word)
 		offer("auto", NULL, word);
 		offer("always", NULL, word);
 		offer("never", NULL, word);
-	} else if (!strcmp(arg, "r|w|x")) {
-		offer("r", "read", word);
-		offer("w", "write", word);
-		offer("x", "execute", word);
 	} else if (!strcmp(arg, "FILE") || !strcmp(arg, "DIR") || !strcmp(arg, "PATH")) {
 		puts(":files");
+	} else {
+		offer_words(typed, arg, word);
 	}
 }
 
@@ -267,7 +298,7 @@ static void take_word(struct typed *typed, const char *word)
 	} else if (typed->command) {
 		typed->arguments[typed->n_arguments++] = word;
 	} else {
-		typed->command = find_command(typed->first, word);
+		typed->command = command_find(typed->first, word);
 		if (!typed->command && !typed->first && is_first_word(word))
 			typed->first = word;
 		else if (!typed->command)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvmattrctl status, ping, rpc.
+ * kvmattrctl status, ping, log-level, metrics, rpc.
  */
 #include "client/kvmattrctl-command.h"
 #include "client/kvmattrctl-terminal.h"
@@ -8,6 +8,8 @@
 
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -20,8 +22,8 @@ static const struct writer_column status_columns[] = {
 	{ "sessions", NULL, WRITER_COLUMN_NUMBER },
 	{ "updates", "UPDATES", WRITER_COLUMN_NUMBER },
 	{ "pages", "PAGES", WRITER_COLUMN_NUMBER },
-	{ "calls", "CALLS", WRITER_COLUMN_NUMBER },
-	{ "calls_saved", "SAVED", WRITER_COLUMN_NUMBER },
+	{ "calls", "CALLS", WRITER_COLUMN_NUMBER | WRITER_COLUMN_IF_ROOM },
+	{ "calls_saved", "SAVED", WRITER_COLUMN_NUMBER | WRITER_COLUMN_IF_ROOM },
 };
 
 /* The statistics of the VM of that name, or NULL. */
@@ -71,9 +73,9 @@ static void write_vms(struct writer *writer, struct json_object *list,
 }
 
 static const struct writer_column unrecovered_columns[] = {
-	{ "vm", "VM", WRITER_COLUMN_TEXT },        { "journal", "JOURNAL", WRITER_COLUMN_TEXT },
-	{ "file", "FILE", WRITER_COLUMN_TEXT },    { "offset", "OFFSET", WRITER_COLUMN_NUMBER },
-	{ "text", "WHY NOT", WRITER_COLUMN_TEXT },
+	{ "vm", "VM", WRITER_COLUMN_TEXT },         { "journal", "JOURNAL", WRITER_COLUMN_TEXT },
+	{ "file", "FILE", WRITER_COLUMN_TEXT },     { "offset", "OFFSET", WRITER_COLUMN_NUMBER },
+	{ "text", "WHY NOT", WRITER_COLUMN_WORDS },
 };
 
 /* VMs that could not be recovered from their journals: their owners find out, and so should we. */
@@ -164,6 +166,58 @@ enum ctl_exit command_ping(const struct command_input *input)
 	return CTL_OK;
 }
 
+enum ctl_exit command_log_level(const struct command_input *input)
+{
+	const char *level = input->arguments[0], *before;
+	struct json_object *params = level ? params_about("level", level) : NULL, *answer = NULL;
+	enum ctl_exit exit_code =
+		rpc_call(input->rpc, level ? "log.set_level" : "log.get_level", params, &answer);
+	char *is, *was;
+
+	if (exit_code != CTL_OK)
+		return exit_code;
+	before = answer_text(answer, "before");
+	is = terminal_safe(answer_text(answer, "level"));
+	was = terminal_safe(before);
+	writer_begin_object(input->writer, NULL, NULL);
+	writer_say(input->writer, *was ? "The log's level is %s; it was %s." : "%s", is, was);
+	writer_text(input->writer, "level", NULL, answer_text(answer, "level"));
+	if (*before)
+		writer_text(input->writer, "before", NULL, before);
+	writer_end_object(input->writer);
+	free(is);
+	free(was);
+	json_object_put(answer);
+	return CTL_OK;
+}
+
+/* Text in the form that others defined, piece by piece; a writer has nothing to add to it. */
+enum ctl_exit command_metrics(const struct command_input *input)
+{
+	enum ctl_exit exit_code = CTL_OK;
+	char *cursor = NULL;
+
+	do {
+		struct json_object *params = cursor ? params_about("cursor", cursor) : NULL;
+		struct json_object *answer = NULL;
+		const char *next;
+
+		exit_code = rpc_call(input->rpc, "daemon.metrics", params, &answer);
+		if (exit_code != CTL_OK)
+			break;
+		if (!input->is_raw)
+			fputs(answer_text(answer, "text"), stdout);
+		next = answer_text(answer, "cursor");
+		if (*next && cursor && !strcmp(next, cursor))
+			exit_code = rpc_nonsense(input->rpc, "it does not get on");
+		free(cursor);
+		cursor = *next ? terminal_there(strdup(next)) : NULL;
+		json_object_put(answer);
+	} while (exit_code == CTL_OK && cursor);
+	free(cursor);
+	return exit_code;
+}
+
 /* Parameters as they were typed. */
 static bool parse_parameters(const char *text, struct json_object **ret)
 {
@@ -201,7 +255,8 @@ enum ctl_exit command_rpc(const struct command_input *input)
 	if (exit_code != CTL_OK)
 		return exit_code;
 	/* as it is, whatever the form */
-	terminal_write_json(stdout, result);
+	if (!input->is_raw)
+		terminal_write_json(stdout, result);
 	json_object_put(result);
 	return CTL_OK;
 }

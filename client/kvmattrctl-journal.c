@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvmattrctl journal status, list, log, show, diff, blame: the past, as the daemon tells it.
+ * kvmattrctl journal status, list, log, show, diff: the past, as the daemon tells it.
  */
+#include "client/kvmattrctl-journal.h"
+
 #include "client/kvmattrctl-runs.h"
 #include "client/kvmattrctl-terminal.h"
 
@@ -80,13 +82,12 @@ static const struct writer_column list_columns[] = {
 	{ NULL, "REGISTERED", WRITER_COLUMN_TEXT },
 	{ "commit", "COMMITS", WRITER_COLUMN_NUMBER },
 	{ "commit_us", NULL, WRITER_COLUMN_NUMBER },
-	{ NULL, "LAST COMMIT", WRITER_COLUMN_TEXT },
+	{ NULL, "LAST COMMIT", WRITER_COLUMN_TEXT | WRITER_COLUMN_IF_ROOM },
 	{ "bytes", "SIZE", WRITER_COLUMN_NUMBER },
 	{ "why", NULL, WRITER_COLUMN_TEXT },
 };
 
-/* "2026-01-31 12:00:00" for people, microseconds for programs; nothing if it is not known. */
-static void write_time(struct writer *writer, struct json_object *object, const char *key)
+void journal_write_time(struct writer *writer, struct json_object *object, const char *key)
 {
 	uint64_t us = answer_number(object, key);
 	char text[64];
@@ -140,9 +141,9 @@ static void write_journal(struct writer *writer, struct json_object *journal)
 	writer_text(writer, NULL, NULL, answer_text(journal, "life"));
 	writer_text_toned(writer, NULL, NULL, state, state_tone(state));
 	writer_boolean(writer, NULL, NULL, answer_boolean(journal, "this_boot"));
-	write_time(writer, journal, "registered_us");
+	journal_write_time(writer, journal, "registered_us");
 	writer_number(writer, NULL, NULL, answer_number(journal, "commit"));
-	write_time(writer, journal, "commit_us");
+	journal_write_time(writer, journal, "commit_us");
 	writer_bytes(writer, NULL, NULL, answer_number(journal, "bytes"));
 	if (*reason)
 		writer_text(writer, NULL, NULL, reason);
@@ -193,7 +194,7 @@ static const struct writer_column log_columns[] = {
 	{ "time_us", NULL, WRITER_COLUMN_NUMBER },
 	{ NULL, "TIME", WRITER_COLUMN_TEXT },
 	{ "session", "SESSION", WRITER_COLUMN_NUMBER },
-	{ "text", "WHAT HAPPENED", WRITER_COLUMN_TEXT },
+	{ "text", "WHAT HAPPENED", WRITER_COLUMN_WORDS },
 };
 
 static void write_line(struct writer *writer, struct json_object *line)
@@ -205,7 +206,7 @@ static void write_line(struct writer *writer, struct json_object *line)
 		writer_nothing(writer, NULL, NULL);
 	else
 		writer_number(writer, NULL, NULL, answer_number(line, "commit"));
-	write_time(writer, line, "time_us");
+	journal_write_time(writer, line, "time_us");
 	if (answer_is_null(line, "session"))
 		writer_nothing(writer, NULL, NULL);
 	else
@@ -324,9 +325,8 @@ static const struct writer_column diff_columns[] = {
 	{ "after", "AFTER", WRITER_COLUMN_TEXT },
 };
 
-/* "rx, private"; "no RAM". */
-static void write_attributes(struct writer *writer, const char *key, const char *label,
-			     struct json_object *object, const char *name)
+void journal_write_attributes(struct writer *writer, const char *key, const char *label,
+			      struct json_object *object, const char *name)
 {
 	struct json_object *attributes = answer_object(object, name);
 	bool is_private = !strcmp(answer_text(attributes, "visibility"), "private");
@@ -376,8 +376,8 @@ static void begin_diff(const struct command_input *input, struct json_object *fi
 
 static void write_difference(struct writer *writer, struct json_object *run)
 {
-	write_attributes(writer, NULL, NULL, run, "before");
-	write_attributes(writer, NULL, NULL, run, "after");
+	journal_write_attributes(writer, NULL, NULL, run, "before");
+	journal_write_attributes(writer, NULL, NULL, run, "after");
 }
 
 enum ctl_exit command_journal_diff(const struct command_input *input)
@@ -396,145 +396,4 @@ enum ctl_exit command_journal_diff(const struct command_input *input)
 					.n_columns = COUNT(diff_columns),
 					.write = write_difference,
 				});
-}
-
-/* ---- journal blame ------------------------------------------------------------------------- */
-
-static const struct writer_column blame_columns[] = {
-	{ "commit", "COMMIT", WRITER_COLUMN_NUMBER }, { "time_us", NULL, WRITER_COLUMN_NUMBER },
-	{ NULL, "TIME", WRITER_COLUMN_TEXT },         { "origin", NULL, WRITER_COLUMN_TEXT },
-	{ "session", NULL, WRITER_COLUMN_NUMBER },    { "peer", NULL, WRITER_COLUMN_TEXT },
-	{ "pid", NULL, WRITER_COLUMN_NUMBER },        { NULL, "WHO", WRITER_COLUMN_WORDS },
-	{ "update", NULL, WRITER_COLUMN_NUMBER },     { "kind", NULL, WRITER_COLUMN_TEXT },
-	{ "layer", NULL, WRITER_COLUMN_NUMBER },      { "protection", NULL, WRITER_COLUMN_TEXT },
-	{ NULL, "WHAT", WRITER_COLUMN_WORDS },        { "before", "BEFORE", WRITER_COLUMN_TEXT },
-	{ "after", "AFTER", WRITER_COLUMN_TEXT },
-};
-
-/* "vsm-agent, process 1234, as VTL 1" */
-static void write_who(struct writer *writer, struct json_object *entry)
-{
-	struct json_object *session = answer_object(entry, "session");
-	const char *origin = answer_text(entry, "origin");
-	const char *peer = answer_text(session, "peer");
-	bool is_owner = !strcmp(answer_text(session, "role"), "owner");
-	char text[160];
-
-	writer_text(writer, NULL, NULL, origin);
-	if (!session) {
-		for (int i = 0; i < 3; i++)
-			writer_nothing(writer, NULL, NULL);
-		writer_text(writer, NULL, NULL,
-			    !strcmp(origin, "import") ? "an import" : "the registration");
-		return;
-	}
-	writer_id(writer, NULL, NULL, answer_number(session, "id"));
-	writer_text(writer, NULL, NULL, peer);
-	writer_id(writer, NULL, NULL, answer_number(session, "pid"));
-	if (is_owner)
-		snprintf(text, sizeof(text), "%.60s, process %" PRIu64 ", the owner", peer,
-			 answer_number(session, "pid"));
-	else
-		snprintf(text, sizeof(text), "%.60s, process %" PRIu64 ", as VTL %" PRIu64, peer,
-			 answer_number(session, "pid"), answer_number(session, "vtl"));
-	writer_text(writer, NULL, NULL, text);
-}
-
-/* "protect rx, layer 1" */
-static void write_what(struct writer *writer, struct json_object *entry)
-{
-	const char *kind = answer_text(entry, "kind");
-	const char *protection = answer_text(entry, "protection");
-	const char *visibility = answer_text(entry, "visibility");
-	char text[160], layer[32] = "";
-
-	writer_id(writer, NULL, NULL, answer_number(entry, "update"));
-	writer_text(writer, NULL, NULL, kind);
-	if (answer_is_null(entry, "layer")) {
-		writer_nothing(writer, NULL, NULL);
-	} else {
-		snprintf(layer, sizeof(layer), ", layer %" PRIu64, answer_number(entry, "layer"));
-		writer_number(writer, NULL, NULL, answer_number(entry, "layer"));
-	}
-	if (*protection)
-		writer_text(writer, NULL, NULL, protection);
-	else
-		writer_nothing(writer, NULL, NULL);
-	snprintf(text, sizeof(text), "%.40s%s%.16s%s", kind, *protection || *visibility ? " " : "",
-		 *protection ? protection : visibility, layer);
-	writer_text(writer, NULL, NULL, text);
-}
-
-static void write_blame(struct writer *writer, struct json_object *entry)
-{
-	writer_begin_row(writer);
-	writer_number(writer, NULL, NULL, answer_number(entry, "commit"));
-	write_time(writer, entry, "time_us");
-	write_who(writer, entry);
-	write_what(writer, entry);
-	write_attributes(writer, NULL, NULL, entry, "before");
-	write_attributes(writer, NULL, NULL, entry, "after");
-}
-
-static void write_blames(const struct command_input *input, struct json_object *answer,
-			 uint64_t gpa)
-{
-	struct writer *writer = input->writer;
-	uint64_t from = answer_number(answer, "from_commit");
-	char *journal = terminal_safe(answer_text(answer, "journal"));
-	size_t n;
-	struct json_object *entries = answer_array(answer, "entries", &n);
-
-	writer_say(writer, "Page 0x%" PRIx64 " of %s, for VTL %u", gpa, journal, input->vtl);
-	free(journal);
-	writer_text(writer, "journal", NULL, answer_text(answer, "journal"));
-	writer_address(writer, "gpa", NULL, gpa);
-	writer_number(writer, "vtl", NULL, input->vtl);
-	writer_number(writer, "commit", NULL, answer_number(answer, "commit"));
-	write_attributes(writer, "now", "It is now", answer, "now");
-	writer_number(writer, "from_commit", NULL, from);
-	writer_begin_table(writer, "entries", n ? "Who set it, the newest first" : NULL,
-			   blame_columns, COUNT(blame_columns));
-	for (size_t i = 0; i < n; i++)
-		write_blame(writer, json_object_array_get_idx(entries, i));
-	writer_end_table(writer);
-	if (!n)
-		writer_say(writer, "\nNobody has set it%s.",
-			   from ? " as far as the journal reaches back" : "");
-	if (*answer_text(answer, "cursor"))
-		writer_say(writer, "... and others before these: --limit shows more");
-	else if (from)
-		writer_say(writer, "What came up to commit %" PRIu64 " is not kept any more.",
-			   from);
-	writer_boolean(writer, "more", NULL, *answer_text(answer, "cursor"));
-}
-
-enum ctl_exit command_journal_blame(const struct command_input *input)
-{
-	struct json_object *params, *answer = NULL;
-	enum ctl_exit exit_code;
-	uint64_t gpa;
-
-	if (!command_parse_address(input->arguments[1], &gpa)) {
-		terminal_complain(
-			"GPA has to be an address such as 0x1f000, 4096 or 512M, not '%s'",
-			input->arguments[1]);
-		return CTL_USAGE;
-	}
-	params = runs_params(input, "journal");
-	params_add_address(params, "gpa", gpa);
-	if (input->limit)
-		params_add_number(params, "limit", input->limit);
-	exit_code = rpc_call(input->rpc, "journal.blame", params, &answer);
-	if (exit_code != CTL_OK)
-		return exit_code;
-	if (!answer_address(answer, "gpa", &gpa)) {
-		json_object_put(answer);
-		return rpc_nonsense(input->rpc, "the page has no address");
-	}
-	writer_begin_object(input->writer, NULL, NULL);
-	write_blames(input, answer, gpa);
-	writer_end_object(input->writer);
-	json_object_put(answer);
-	return CTL_OK;
 }

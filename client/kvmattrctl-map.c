@@ -2,6 +2,7 @@
 /*
  * kvmattrctl map effective, map layer, map explain.
  */
+#include "client/kvmattrctl-page.h"
 #include "client/kvmattrctl-runs.h"
 #include "client/kvmattrctl-terminal.h"
 
@@ -222,33 +223,17 @@ static void write_page(struct writer *writer, struct json_object *answer, uint64
 
 enum ctl_exit command_map_explain(const struct command_input *input)
 {
-	struct json_object *params, *answer = NULL;
-	enum ctl_exit exit_code;
-	uint64_t gpa;
+	struct page_question question = { .method = "map.explain", .subject = "vm" };
+	enum ctl_exit exit_code = page_ask(input, &question);
 
-	if (!command_parse_address(input->arguments[1], &gpa)) {
-		terminal_complain(
-			"GPA has to be an address such as 0x1f000, 4096 or 512M, not '%s'",
-			input->arguments[1]);
-		return CTL_USAGE;
-	}
-	params = runs_params(input, "vm");
-	params_add_address(params, "gpa", gpa);
-	if (input->access)
-		params_add_text(params, "access", input->access);
-	exit_code = rpc_call(input->rpc, "map.explain", params, &answer);
 	if (exit_code != CTL_OK)
 		return exit_code;
-	if (!answer_address(answer, "gpa", &gpa)) {
-		json_object_put(answer);
-		return rpc_nonsense(input->rpc, "the page has no address");
-	}
 	writer_begin_object(input->writer, NULL, NULL);
-	write_page(input->writer, answer, gpa);
-	write_accesses(input->writer, answer, input->vtl);
-	write_verdicts(input->writer, answer);
-	write_state(input->writer, answer);
+	write_page(input->writer, question.answer, question.gpa);
+	write_accesses(input->writer, question.answer, input->vtl);
+	write_verdicts(input->writer, question.answer);
+	write_state(input->writer, question.answer);
 	writer_end_object(input->writer);
-	json_object_put(answer);
+	json_object_put(question.answer);
 	return CTL_OK;
 }

@@ -86,7 +86,7 @@ static void put_style(const struct svg *svg)
 	      ".unknown { fill: url(#unknown); }\n",
 	      svg->stream);
 	for (int mark = 0; mark < N_MARKS; mark++)
-		fprintf(svg->stream, ".%s { fill: %s; }\n", picture_marks[mark].name, fills[mark]);
+		fprintf(svg->stream, ".%s { fill: %s; }\n", cell_marks[mark].name, fills[mark]);
 	for (int full = 0; full < N_FULLNESSES; full++)
 		fprintf(svg->stream, ".f%d { fill-opacity: %s; }\n", full, opacities[full]);
 	fputs("rect:hover { stroke: #1b1f24; stroke: var(--ink); }\n"
@@ -112,7 +112,7 @@ static void put_head(const struct svg *svg, unsigned int width, unsigned int hei
 		width, height, width, height);
 	put_text(stream, picture->input->arguments[0]);
 	fprintf(stream, " as VTL %u has it, commit %" PRIu64 "</title>\n", picture->input->vtl,
-		picture->commit);
+		picture->range.commit);
 	put_style(svg);
 	fprintf(stream,
 		"<rect class=\"paper\" width=\"%u\" height=\"%u\"/>\n"
@@ -124,11 +124,12 @@ static void put_head(const struct svg *svg, unsigned int width, unsigned int hei
 		"0x%" PRIx64 " to 0x%" PRIx64 " as of commit %" PRIu64 ", %s; a cell is %s, a row "
 		"%s</text>\n",
 		picture->input->vtl, MARGIN,
-		terminal_size(size, picture->total.n_ram << PICTURE_PAGE_SHIFT),
-		picture->start << PICTURE_PAGE_SHIFT, picture->end << PICTURE_PAGE_SHIFT,
-		picture->commit, terminal_time(now, (uint64_t)time(NULL) * 1000000),
-		terminal_size(cell, picture->cell_pages << PICTURE_PAGE_SHIFT),
-		terminal_size(row, (picture->cell_pages * picture->width) << PICTURE_PAGE_SHIFT));
+		terminal_size(size, picture->total.n_ram << CELL_PAGE_SHIFT),
+		picture->range.start << CELL_PAGE_SHIFT, picture->range.end << CELL_PAGE_SHIFT,
+		picture->range.commit, terminal_time(now, (uint64_t)time(NULL) * 1000000),
+		terminal_size(cell, picture->range.cell_pages << CELL_PAGE_SHIFT),
+		terminal_size(row, (picture->range.cell_pages * picture->width)
+					   << CELL_PAGE_SHIFT));
 }
 
 /* "0x0 to 0x5a000, 360 KiB; none: 51 pages (1.25 %); ..." */
@@ -139,12 +140,13 @@ static void put_tooltip(const struct svg *svg, size_t first, size_t end, const s
 	char size[32], number[32];
 
 	fprintf(stream, "<title>0x%" PRIx64 " to 0x%" PRIx64 ", %s",
-		(picture->start + first * picture->cell_pages) << PICTURE_PAGE_SHIFT,
-		(picture->start + end * picture->cell_pages) << PICTURE_PAGE_SHIFT,
-		terminal_size(size, ((end - first) * picture->cell_pages) << PICTURE_PAGE_SHIFT));
+		(picture->range.start + first * picture->range.cell_pages) << CELL_PAGE_SHIFT,
+		(picture->range.start + end * picture->range.cell_pages) << CELL_PAGE_SHIFT,
+		terminal_size(size, ((end - first) * picture->range.cell_pages)
+					    << CELL_PAGE_SHIFT));
 	for (int mark = 0; mark < N_MARKS; mark++)
 		if (sum->pages[mark])
-			fprintf(stream, "\n%s: %s %s (%.2f %%)", picture_marks[mark].name,
+			fprintf(stream, "\n%s: %s %s (%.2f %%)", cell_marks[mark].name,
 				terminal_number(number, sum->pages[mark]),
 				sum->pages[mark] == 1 ? "page" : "pages",
 				100 * (double)sum->pages[mark] / (double)sum->n_ram);
@@ -161,7 +163,7 @@ static void put_tooltip(const struct svg *svg, size_t first, size_t end, const s
 static bool look_alike(const struct cell *a, const struct cell *b)
 {
 	return a->n_ram && b->n_ram && !a->n_unknown == !b->n_unknown &&
-	       picture_mark(a) == picture_mark(b) && picture_fullness(a) == picture_fullness(b);
+	       cell_mark(a) == cell_mark(b) && cell_fullness(a) == cell_fullness(b);
 }
 
 static void put_row(const struct svg *svg, size_t first)
@@ -173,21 +175,21 @@ static void put_row(const struct svg *svg, size_t first)
 		end = picture->n_cells;
 	fprintf(svg->stream, "<text class=\"gpa\" x=\"%u\" y=\"%u\">0x%" PRIx64 "</text>\n",
 		svg->left - LETTER_WIDTH, svg->y + ROW_HEIGHT - 2,
-		(picture->start + first * picture->cell_pages) << PICTURE_PAGE_SHIFT);
+		(picture->range.start + first * picture->range.cell_pages) << CELL_PAGE_SHIFT);
 	for (size_t i = first; i < end; i = next) {
 		const struct cell *cell = &picture->cells[i];
 		struct cell sum = *cell;
 
 		for (next = i + 1; next < end && look_alike(cell, &picture->cells[next]); next++)
-			picture_add_cell(&sum, &picture->cells[next]);
+			cell_add(&sum, &picture->cells[next]);
 		if (!cell->n_ram)
 			continue;
 		fprintf(svg->stream, "<rect class=\"");
 		if (cell->n_unknown)
 			fputs("unknown", svg->stream);
 		else
-			fprintf(svg->stream, "%s f%d", picture_marks[picture_mark(cell)].name,
-				(int)picture_fullness(cell));
+			fprintf(svg->stream, "%s f%d", cell_marks[cell_mark(cell)].name,
+				(int)cell_fullness(cell));
 		fprintf(svg->stream, "\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\">",
 			svg->left + (unsigned int)(i - first) * svg->cell_width, svg->y,
 			(unsigned int)(next - i) * svg->cell_width, ROW_HEIGHT - 1);
@@ -235,17 +237,17 @@ static void put_protections(struct svg *svg)
 
 		if (!n && mark == MARK_OTHER)
 			continue;
-		put_swatch(svg, MARGIN, picture_marks[mark].name,
+		put_swatch(svg, MARGIN, cell_marks[mark].name,
 			   mark == MARK_RWX ? FULL_NOTHING : FULL_ALL);
 		fprintf(svg->stream,
 			"<text x=\"%u\" y=\"%u\">%s</text><text class=\"faint\" x=\"%u\" "
 			"y=\"%u\">%s</text><text class=\"number\" x=\"%u\" y=\"%u\">%s %s</text>"
 			"<text class=\"number faint\" x=\"%u\" y=\"%u\">%s</text>"
 			"<text class=\"number faint\" x=\"%u\" y=\"%u\">%.2f %%</text>\n",
-			MARGIN + 24, svg->y + 12, picture_marks[mark].name, MARGIN + 80,
-			svg->y + 12, picture_marks[mark].meaning, MARGIN + 440, svg->y + 12,
+			MARGIN + 24, svg->y + 12, cell_marks[mark].name, MARGIN + 80, svg->y + 12,
+			cell_marks[mark].meaning, MARGIN + 440, svg->y + 12,
 			terminal_number(number, n), n == 1 ? "page" : "pages", MARGIN + 540,
-			svg->y + 12, terminal_size(size, n << PICTURE_PAGE_SHIFT), MARGIN + 640,
+			svg->y + 12, terminal_size(size, n << CELL_PAGE_SHIFT), MARGIN + 640,
 			svg->y + 12,
 			picture->total.n_ram ? 100 * (double)n / (double)picture->total.n_ram : 0);
 		svg->y += LEGEND_ROW;
@@ -268,7 +270,7 @@ static void put_fullnesses(struct svg *svg)
 	for (int full = FULL_NOTHING; full < N_FULLNESSES; full++) {
 		unsigned int x = MARGIN + (unsigned int)full * 108;
 
-		put_swatch(svg, x, picture_marks[full ? MARK_RX : MARK_RWX].name, full);
+		put_swatch(svg, x, cell_marks[full ? MARK_RX : MARK_RWX].name, full);
 		fprintf(svg->stream, "<text class=\"faint\" x=\"%u\" y=\"%u\">%s</text>\n", x + 20,
 			svg->y + 12, words[full]);
 	}
@@ -361,7 +363,7 @@ enum ctl_exit picture_write_svg(const struct picture *picture, const char *path)
 	writer_say(writer, "%s: %s; open it in a browser.", safe, terminal_size(written, size));
 	writer_text(writer, "vm", NULL, picture->input->arguments[0]);
 	writer_number(writer, "vtl", NULL, picture->input->vtl);
-	writer_number(writer, "commit", NULL, picture->commit);
+	writer_number(writer, "commit", NULL, picture->range.commit);
 	writer_text(writer, "file", NULL, path);
 	writer_bytes(writer, "bytes", NULL, size);
 	writer_end_object(writer);

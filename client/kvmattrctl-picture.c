@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvmattrctl map show: guest memory, counted part by part, and as a picture in a terminal.
+ * kvmattrctl map show: guest memory as a picture in a terminal.
  *
  * A guest has millions of pages, a terminal a few thousand cells, and what matters is rare: a
  * few restricted pages among many that are not.  So a cell has two things to say: by its colour
@@ -24,155 +24,24 @@
 /* The same of a file, which scrolls, and the cells of its rows. */
 #define SVG_ROWS  64u
 #define SVG_WIDTH 128u
-/* Parts that the daemon counts in one call. */
-#define BUCKETS_PER_CALL 4096u
 /* Cells, however deep: more is no picture. */
 #define MAX_CELLS 65536u
 
-const struct picture_mark picture_marks[N_MARKS] = {
-	[MARK_NONE] = { "none", "no access" },
-	[MARK_R] = { "r", "read only" },
-	[MARK_RX] = { "rx", "read and execute" },
-	[MARK_RW] = { "rw", "read and write" },
-	[MARK_OTHER] = { "other", "user and kernel execute differ" },
-	[MARK_RWX] = { "rwx", "not restricted" },
+/* In a terminal's sixteen colours. */
+static const char *const colors[N_MARKS] = {
+	[MARK_NONE] = "\033[31m", [MARK_R] = "\033[33m",     [MARK_RX] = "\033[32m",
+	[MARK_RW] = "\033[36m",   [MARK_OTHER] = "\033[35m", [MARK_RWX] = "\033[90m",
 };
-
-/* In a terminal's sixteen colours, and in letters. */
-static const struct {
-	const char *color;
-	char letter;
-} looks[N_MARKS] = {
-	[MARK_NONE] = { "\033[31m", 'N' },  [MARK_R] = { "\033[33m", 'R' },
-	[MARK_RX] = { "\033[32m", 'X' },    [MARK_RW] = { "\033[36m", 'W' },
-	[MARK_OTHER] = { "\033[35m", 'O' }, [MARK_RWX] = { "\033[90m", '.' },
-};
-
-static void add_address(struct json_object *params, const char *name, uint64_t gfn)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "0x%" PRIx64, gfn << PICTURE_PAGE_SHIFT);
-	json_object_object_add(params, name, terminal_there(json_object_new_string(text)));
-}
-
-void picture_add_cell(struct cell *sum, const struct cell *cell)
-{
-	for (int mark = 0; mark < N_MARKS; mark++)
-		sum->pages[mark] += cell->pages[mark];
-	sum->n_ram += cell->n_ram;
-	sum->n_private += cell->n_private;
-	sum->n_pending += cell->n_pending;
-	sum->n_unknown += cell->n_unknown;
-}
-
-static struct cell read_bucket(struct json_object *bucket)
-{
-	struct json_object *pages = answer_object(bucket, "pages");
-	struct cell cell = {
-		.n_private = answer_number(bucket, "private"),
-		.n_pending = answer_number(bucket, "pending"),
-		.n_unknown = answer_number(bucket, "unknown"),
-	};
-
-	if (!pages)
-		return cell;
-	json_object_object_foreach(pages, name, value)
-	{
-		uint64_t n = json_object_is_type(value, json_type_int)
-				     ? json_object_get_uint64(value)
-				     : 0;
-		int mark = 0;
-
-		while (mark < N_MARKS && strcmp(picture_marks[mark].name, name) != 0)
-			mark++;
-		cell.pages[mark < N_MARKS ? mark : MARK_OTHER] += n;
-		cell.n_ram += n;
-	}
-	return cell;
-}
-
-/* Counts some of the cells; an answer that ran out of time is gone on with. */
-static enum ctl_exit count_cells(struct picture *picture, size_t first, size_t n_cells)
-{
-	const struct command_input *input = picture->input;
-	uint64_t start = picture->start + first * picture->cell_pages;
-	uint64_t end = start + n_cells * picture->cell_pages, cursor = 0, next = 0;
-	enum ctl_exit exit_code = CTL_OK;
-
-	do {
-		struct json_object *params = terminal_there(json_object_new_object());
-		struct json_object *answer = NULL, *buckets;
-		size_t n;
-
-		json_object_object_add(params, "vm", json_object_new_string(input->arguments[0]));
-		json_object_object_add(params, "vtl", json_object_new_int((int)input->vtl));
-		json_object_object_add(params, "buckets", json_object_new_int((int)n_cells));
-		add_address(params, "start", start);
-		add_address(params, "end", end);
-		if (cursor)
-			add_address(params, "cursor", cursor);
-		exit_code = rpc_call(input->rpc, "map.summary", params, &answer);
-		if (exit_code != CTL_OK)
-			return exit_code;
-		picture->commit = answer_number(answer, "commit");
-		buckets = answer_array(answer, "buckets", &n);
-		for (size_t i = 0; i < n; i++) {
-			struct json_object *bucket = json_object_array_get_idx(buckets, i);
-			uint64_t number = answer_number(bucket, "bucket");
-			struct cell cell = read_bucket(bucket);
-
-			if (number < n_cells)
-				picture_add_cell(&picture->cells[first + number], &cell);
-		}
-		next = 0;
-		if (answer_address(answer, "cursor", &next) && next >> PICTURE_PAGE_SHIFT <= cursor)
-			exit_code = rpc_nonsense(input->rpc, "it does not get on");
-		cursor = next >> PICTURE_PAGE_SHIFT;
-		json_object_put(answer);
-	} while (exit_code == CTL_OK && cursor);
-	return exit_code;
-}
-
-/* The range to draw: what was asked for, else all RAM. */
-static enum ctl_exit find_range(struct picture *picture)
-{
-	const struct command_input *input = picture->input;
-	struct json_object *params = terminal_there(json_object_new_object()), *vm = NULL, *ram;
-	uint64_t start = 0, end = 0;
-	enum ctl_exit exit_code;
-
-	json_object_object_add(params, "vm", json_object_new_string(input->arguments[0]));
-	exit_code = rpc_call(input->rpc, "vm.get", params, &vm);
-	if (exit_code != CTL_OK)
-		return exit_code;
-	ram = answer_object(vm, "ram");
-	if (!answer_address(ram, "start", &start) || !answer_address(ram, "end", &end))
-		exit_code = rpc_nonsense(input->rpc, "vm.get does not say where RAM is");
-	json_object_put(vm);
-	if (input->has_from)
-		start = input->from;
-	if (input->has_to)
-		end = input->to;
-	/* no more than x86 has of it, whatever anyone says */
-	if (end > UINT64_C(1) << 52)
-		end = UINT64_C(1) << 52;
-	picture->start = start >> PICTURE_PAGE_SHIFT;
-	picture->end = (end + (UINT64_C(1) << PICTURE_PAGE_SHIFT) - 1) >> PICTURE_PAGE_SHIFT;
-	if (picture->end < picture->start)
-		picture->end = picture->start;
-	return exit_code;
-}
 
 /* Cells of a power of two, so that rows begin at round addresses. */
 static void divide(struct picture *picture)
 {
 	const struct command_input *input = picture->input;
-	uint64_t n_pages = picture->end - picture->start, row_pages;
+	uint64_t n_pages = picture->range.end - picture->range.start, row_pages;
 	unsigned int n_rows = input->svg ? SVG_ROWS : ROWS;
 
-	picture->label_width =
-		(unsigned int)snprintf(NULL, 0, "0x%" PRIx64, picture->end << PICTURE_PAGE_SHIFT);
+	picture->label_width = (unsigned int)snprintf(NULL, 0, "0x%" PRIx64,
+						      picture->range.end << CELL_PAGE_SHIFT);
 	picture->width = input->width;
 	if (!picture->width && input->svg)
 		picture->width = SVG_WIDTH;
@@ -184,44 +53,22 @@ static void divide(struct picture *picture)
 		     picture->width *= 2)
 			;
 	}
-	picture->cell_pages = 1;
-	while (picture->cell_pages * picture->width * n_rows < n_pages)
-		picture->cell_pages *= 2;
-	for (unsigned int i = 0; i < input->depth && picture->cell_pages > 1 &&
-				 n_pages / picture->cell_pages < MAX_CELLS / 2;
+	picture->range.cell_pages = 1;
+	while (picture->range.cell_pages * picture->width * n_rows < n_pages)
+		picture->range.cell_pages *= 2;
+	for (unsigned int i = 0; i < input->depth && picture->range.cell_pages > 1 &&
+				 n_pages / picture->range.cell_pages < MAX_CELLS / 2;
 	     i++)
-		picture->cell_pages /= 2;
-	row_pages = picture->cell_pages * picture->width;
-	picture->start -= picture->start % picture->cell_pages;
-	n_pages = picture->end - picture->start;
+		picture->range.cell_pages /= 2;
+	row_pages = picture->range.cell_pages * picture->width;
+	picture->range.start -= picture->range.start % picture->range.cell_pages;
+	n_pages = picture->range.end - picture->range.start;
 	picture->n_cells = (n_pages + row_pages - 1) / row_pages * picture->width;
 	/* not past the last address there is */
 	while (picture->n_cells &&
-	       picture->start + picture->n_cells * picture->cell_pages > UINT64_C(1) << 40)
+	       picture->range.start + picture->n_cells * picture->range.cell_pages > UINT64_C(1)
+											     << 40)
 		picture->n_cells--;
-}
-
-enum mark picture_mark(const struct cell *cell)
-{
-	enum mark best = MARK_RWX;
-
-	for (enum mark mark = 0; mark < MARK_RWX; mark++)
-		if (cell->pages[mark] &&
-		    (best == MARK_RWX || cell->pages[mark] > cell->pages[best]))
-			best = mark;
-	return best;
-}
-
-enum fullness picture_fullness(const struct cell *cell)
-{
-	uint64_t n = cell->n_ram - cell->pages[MARK_RWX];
-
-	if (!n || n == cell->n_ram)
-		return n ? FULL_ALL : FULL_NOTHING;
-	return n * 2 > cell->n_ram      ? FULL_MORE
-	       : n * 10 >= cell->n_ram  ? FULL_UP_TO_HALF
-	       : n * 100 >= cell->n_ram ? FULL_UNDER_10
-					: FULL_UNDER_1;
 }
 
 /* A cell as a character, without its colour. */
@@ -231,8 +78,8 @@ static const char *draw_cell(const struct cell *cell, bool has_blocks, char lett
 		[FULL_NOTHING] = "·",    [FULL_UNDER_1] = "·", [FULL_UNDER_10] = "░",
 		[FULL_UP_TO_HALF] = "▒", [FULL_MORE] = "▓",    [FULL_ALL] = "█",
 	};
-	enum fullness full = picture_fullness(cell);
-	char capital = looks[picture_mark(cell)].letter;
+	enum fullness full = cell_fullness(cell);
+	char capital = cell_marks[cell_mark(cell)].letter;
 
 	letter[1] = '\0';
 	if (!cell->n_ram)
@@ -254,7 +101,7 @@ static const char *cell_color(const struct cell *cell)
 {
 	if (!terminal_has_color() || !cell->n_ram)
 		return "";
-	return cell->n_unknown ? "\033[1;31m" : looks[picture_mark(cell)].color;
+	return cell->n_unknown ? "\033[1;31m" : colors[cell_mark(cell)];
 }
 
 static bool has_blocks(void)
@@ -270,7 +117,7 @@ static void draw_row(const struct picture *picture, size_t first)
 	FILE *stream = terminal_there(open_memstream(&line, &size));
 
 	snprintf(label, sizeof(label), "0x%" PRIx64,
-		 (picture->start + first * picture->cell_pages) << PICTURE_PAGE_SHIFT);
+		 (picture->range.start + first * picture->range.cell_pages) << CELL_PAGE_SHIFT);
 	fprintf(stream, "%*s %s", (int)picture->label_width, label, edge);
 	for (size_t i = first; i < first + picture->width && i < picture->n_cells; i++) {
 		const struct cell *cell = &picture->cells[i];
@@ -343,13 +190,13 @@ static void write_legend(const struct picture *picture)
 		else if (mark == MARK_RWX)
 			snprintf(text, sizeof(text), ".");
 		else
-			snprintf(text, sizeof(text), "%c %c", looks[mark].letter,
-				 looks[mark].letter + 'a' - 'A');
+			snprintf(text, sizeof(text), "%c %c", cell_marks[mark].letter,
+				 cell_marks[mark].letter + 'a' - 'A');
 		writer_text_toned(writer, NULL, NULL, text, tones[mark]);
-		writer_text(writer, NULL, NULL, picture_marks[mark].name);
-		writer_text(writer, NULL, NULL, picture_marks[mark].meaning);
+		writer_text(writer, NULL, NULL, cell_marks[mark].name);
+		writer_text(writer, NULL, NULL, cell_marks[mark].meaning);
 		writer_number(writer, NULL, NULL, n);
-		writer_bytes(writer, NULL, NULL, n << PICTURE_PAGE_SHIFT);
+		writer_bytes(writer, NULL, NULL, n << CELL_PAGE_SHIFT);
 		writer_share(writer, NULL, NULL,
 			     picture->total.n_ram ? (double)n / (double)picture->total.n_ram : 0);
 	}
@@ -360,7 +207,8 @@ static void write_legend(const struct picture *picture)
 static void write_hints(const struct picture *picture)
 {
 	struct writer *writer = picture->input->writer;
-	uint64_t row_pages = picture->cell_pages * picture->width, most = 0, start = picture->start;
+	uint64_t row_pages = picture->range.cell_pages * picture->width, most = 0,
+		 start = picture->range.start;
 	char size[32], row_size[32], number[32];
 	char *name = terminal_safe(picture->input->arguments[0]);
 
@@ -368,17 +216,17 @@ static void write_hints(const struct picture *picture)
 		struct cell row = { 0 };
 
 		for (size_t i = first; i < first + picture->width && i < picture->n_cells; i++)
-			picture_add_cell(&row, &picture->cells[i]);
+			cell_add(&row, &picture->cells[i]);
 		if (row.n_ram - row.pages[MARK_RWX] > most) {
 			most = row.n_ram - row.pages[MARK_RWX];
-			start = picture->start + first * picture->cell_pages;
+			start = picture->range.start + first * picture->range.cell_pages;
 		}
 	}
 	writer_say(writer, "\nOne cell is %s (%s %s), one row %s.",
-		   terminal_size(size, picture->cell_pages << PICTURE_PAGE_SHIFT),
-		   terminal_number(number, picture->cell_pages),
-		   picture->cell_pages == 1 ? "page" : "pages",
-		   terminal_size(row_size, row_pages << PICTURE_PAGE_SHIFT));
+		   terminal_size(size, picture->range.cell_pages << CELL_PAGE_SHIFT),
+		   terminal_number(number, picture->range.cell_pages),
+		   picture->range.cell_pages == 1 ? "page" : "pages",
+		   terminal_size(row_size, row_pages << CELL_PAGE_SHIFT));
 	if (has_blocks())
 		writer_say(
 			writer,
@@ -398,14 +246,14 @@ static void write_hints(const struct picture *picture)
 	if (picture->total.n_private)
 		writer_say(writer, "%s pages are private, all others shared with the host.",
 			   terminal_number(number, picture->total.n_private));
-	if (picture->cell_pages > 1)
+	if (picture->range.cell_pages > 1)
 		writer_say(writer,
 			   "Zoom%s:\nkvmattrctl map show %s --from 0x%" PRIx64 " --to 0x%" PRIx64,
 			   picture->input->depth ? "" : " with --depth 1, or", name,
-			   start << PICTURE_PAGE_SHIFT, (start + row_pages) << PICTURE_PAGE_SHIFT);
+			   start << CELL_PAGE_SHIFT, (start + row_pages) << CELL_PAGE_SHIFT);
 	else
 		writer_say(writer, "Why a page is what it is: kvmattrctl explain %s 0x%" PRIx64,
-			   name, start << PICTURE_PAGE_SHIFT);
+			   name, start << CELL_PAGE_SHIFT);
 	free(name);
 }
 
@@ -431,7 +279,8 @@ static void write_cells(const struct picture *picture)
 			continue;
 		writer_begin_row(writer);
 		writer_address(writer, NULL, NULL,
-			       (picture->start + i * picture->cell_pages) << PICTURE_PAGE_SHIFT);
+			       (picture->range.start + i * picture->range.cell_pages)
+				       << CELL_PAGE_SHIFT);
 		writer_number(writer, NULL, NULL, cell->n_ram);
 		for (int mark = 0; mark < N_MARKS; mark++)
 			writer_number(writer, NULL, NULL, cell->pages[mark]);
@@ -449,18 +298,18 @@ static void show(const struct picture *picture)
 	char size[32], *name = terminal_safe(input->arguments[0]);
 
 	writer_begin_object(writer, NULL, NULL);
-	writer_say(
-		writer,
-		"Memory of VM %s as VTL %u has it: %s of RAM from 0x%" PRIx64 " to 0x%" PRIx64 "\n",
-		name, input->vtl, terminal_size(size, picture->total.n_ram << PICTURE_PAGE_SHIFT),
-		picture->start << PICTURE_PAGE_SHIFT, picture->end << PICTURE_PAGE_SHIFT);
+	writer_say(writer,
+		   "Memory of VM %s as VTL %u has it: %s of RAM from 0x%" PRIx64 " to 0x%" PRIx64
+		   "\n",
+		   name, input->vtl, terminal_size(size, picture->total.n_ram << CELL_PAGE_SHIFT),
+		   picture->range.start << CELL_PAGE_SHIFT, picture->range.end << CELL_PAGE_SHIFT);
 	free(name);
 	writer_text(writer, "vm", NULL, input->arguments[0]);
 	writer_number(writer, "vtl", NULL, input->vtl);
-	writer_number(writer, "commit", NULL, picture->commit);
-	writer_address(writer, "from", NULL, picture->start << PICTURE_PAGE_SHIFT);
-	writer_address(writer, "to", NULL, picture->end << PICTURE_PAGE_SHIFT);
-	writer_number(writer, "cell_pages", NULL, picture->cell_pages);
+	writer_number(writer, "commit", NULL, picture->range.commit);
+	writer_address(writer, "from", NULL, picture->range.start << CELL_PAGE_SHIFT);
+	writer_address(writer, "to", NULL, picture->range.end << CELL_PAGE_SHIFT);
+	writer_number(writer, "cell_pages", NULL, picture->range.cell_pages);
 	writer_number(writer, "width", NULL, picture->width);
 	if (input->is_for_people)
 		draw(picture);
@@ -475,21 +324,15 @@ static void show(const struct picture *picture)
 enum ctl_exit command_map_show(const struct command_input *input)
 {
 	struct picture picture = { .input = input };
-	enum ctl_exit exit_code = find_range(&picture);
+	enum ctl_exit exit_code = cells_find_range(input, &picture.range);
 
 	if (exit_code != CTL_OK)
 		return exit_code;
 	divide(&picture);
 	picture.cells = terminal_there(calloc(picture.n_cells + 1, sizeof(*picture.cells)));
-	for (size_t first = 0; first < picture.n_cells && exit_code == CTL_OK;
-	     first += BUCKETS_PER_CALL) {
-		size_t n = picture.n_cells - first;
-
-		exit_code =
-			count_cells(&picture, first, n < BUCKETS_PER_CALL ? n : BUCKETS_PER_CALL);
-	}
+	exit_code = cells_count(input, &picture.range, picture.cells, picture.n_cells);
 	for (size_t i = 0; i < picture.n_cells; i++)
-		picture_add_cell(&picture.total, &picture.cells[i]);
+		cell_add(&picture.total, &picture.cells[i]);
 	if (exit_code == CTL_OK && input->svg)
 		exit_code = picture_write_svg(&picture, input->svg);
 	else if (exit_code == CTL_OK)

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <json-c/json.h>
 #include <poll.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ struct rpc {
 	unsigned int timeout_ms;
 	int socket;
 	int yields_to; /* a descriptor, or -1 */
+	bool shows_raw;
 	int64_t last_id;
 	char *bytes; /* received, and not used yet */
 	size_t n;
@@ -73,6 +75,11 @@ void rpc_yield_to(struct rpc *rpc, int fd)
 	rpc->yields_to = fd;
 }
 
+void rpc_show_raw(struct rpc *rpc)
+{
+	rpc->shows_raw = true;
+}
+
 const char *rpc_path(const struct rpc *rpc)
 {
 	return rpc->path;
@@ -91,7 +98,7 @@ static enum ctl_exit say_why_not(const struct rpc *rpc, int error)
 		terminal_complain(
 			"no daemon at %s: there is no such socket.\n"
 			"Is kvmattrd running?  Start it (systemctl start kvmattrd), or say "
-			"where it is: --runtime-dir DIR, or KVMATTR_RUNTIME_DIR.",
+			"where it is:\n--runtime-dir DIR, or KVMATTR_RUNTIME_DIR.",
 			rpc->path);
 		break;
 	case ECONNREFUSED:
@@ -299,7 +306,10 @@ static enum ctl_exit say_refusal(struct json_object *error)
 	char *message = quote(error, "message"), *detail = quote(error, "data");
 	char *path = quote(data, "path"), *reason = quote(data, "reason");
 
-	if (*reason)
+	/* a parameter has its own name on the command line, or nearly so */
+	if (*reason && !strncmp(path, "params.", strlen("params.")))
+		terminal_complain("the daemon refused: %s %s.", path + strlen("params."), reason);
+	else if (*reason)
 		terminal_complain("the daemon refused: %s: %s %s.", message, path, reason);
 	else if (*detail)
 		terminal_complain("the daemon refused: %s: %s.", message, detail);
@@ -316,13 +326,23 @@ static enum ctl_exit say_refusal(struct json_object *error)
 	return CTL_REFUSED;
 }
 
-static enum ctl_exit take_answer(struct rpc *rpc, size_t size, struct json_object **ret_result)
+/* The first line of what was received, of that size, as JSON; NULL if it is none. */
+static struct json_object *take_line(struct rpc *rpc, size_t size)
 {
-	struct json_object *answer = parse_line(rpc->bytes, size + 1), *result, *error;
-	enum ctl_exit exit_code = CTL_OK;
+	struct json_object *object = parse_line(rpc->bytes, size + 1);
 
+	if (rpc->shows_raw)
+		terminal_write_raw(stdout, rpc->bytes, size + 1);
 	memmove(rpc->bytes, rpc->bytes + size + 1, rpc->n - size - 1);
 	rpc->n -= size + 1;
+	return object;
+}
+
+static enum ctl_exit take_answer(struct rpc *rpc, size_t size, struct json_object **ret_result)
+{
+	struct json_object *answer = take_line(rpc, size), *result, *error;
+	enum ctl_exit exit_code = CTL_OK;
+
 	error = answer_object(answer, "error");
 	if (!json_object_is_type(answer, json_type_object))
 		exit_code = rpc_nonsense(rpc, "it is no JSON object");
@@ -365,6 +385,59 @@ enum ctl_exit rpc_call(struct rpc *rpc, const char *method, struct json_object *
 	if (exit_code == CTL_UNREACHABLE)
 		disconnect(rpc);
 	return exit_code;
+}
+
+enum ctl_exit rpc_receive(struct rpc *rpc, struct json_object **ret)
+{
+	struct json_object *object;
+	size_t size = 0;
+	int error = rpc->socket < 0 ? EPIPE : receive_line(rpc, INT64_MAX, &size);
+
+	if (error) {
+		disconnect(rpc);
+		return error == EMSGSIZE ? rpc_nonsense(rpc, "it does not end")
+					 : say_why_not(rpc, error);
+	}
+	object = take_line(rpc, size);
+	if (!*answer_text(object, "method")) {
+		json_object_put(object);
+		disconnect(rpc);
+		return rpc_nonsense(rpc, "it is neither an answer nor an event");
+	}
+	*ret = object;
+	return CTL_OK;
+}
+
+void params_add(struct json_object *params, const char *name, struct json_object *value)
+{
+	if (json_object_object_add(params, name, terminal_there(value)) < 0)
+		terminal_there(NULL);
+}
+
+void params_add_text(struct json_object *params, const char *name, const char *text)
+{
+	params_add(params, name, json_object_new_string(text));
+}
+
+void params_add_number(struct json_object *params, const char *name, uint64_t number)
+{
+	params_add(params, name, json_object_new_uint64(number));
+}
+
+void params_add_address(struct json_object *params, const char *name, uint64_t address)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, address);
+	params_add_text(params, name, text);
+}
+
+struct json_object *params_about(const char *name, const char *text)
+{
+	struct json_object *params = terminal_there(json_object_new_object());
+
+	params_add_text(params, name, text);
+	return params;
 }
 
 static struct json_object *member(struct json_object *object, const char *name, json_type type)

@@ -36,6 +36,8 @@ void rpc_be_patient(struct rpc *rpc, unsigned int timeout_s);
  * waits for the user must not be kept by the daemon.  fd stays the caller's.
  */
 void rpc_yield_to(struct rpc *rpc, int fd);
+/* From now on, each line that the daemon sends is written to stdout as it is. */
+void rpc_show_raw(struct rpc *rpc);
 const char *rpc_path(const struct rpc *rpc);
 
 /*
@@ -45,8 +47,21 @@ const char *rpc_path(const struct rpc *rpc);
 __attribute__((warn_unused_result)) enum ctl_exit rpc_call(struct rpc *rpc, const char *method,
 							   struct json_object *params,
 							   struct json_object **ret_result);
+/*
+ * Waits, for as long as it takes, for what the daemon says without being asked: a notification.
+ * Only after a call, on the connection of which it comes.  CTL_OK: *ret is the caller's.
+ */
+__attribute__((warn_unused_result)) enum ctl_exit rpc_receive(struct rpc *rpc,
+							      struct json_object **ret);
 /* The daemon's answer is not what this kvmattrctl understands: says so, returns CTL_UNREACHABLE. */
 enum ctl_exit rpc_nonsense(const struct rpc *rpc, const char *what);
+
+/* Parameters of a call: new ones with a text, {"vm": "demo"}; and more for those that there are. */
+struct json_object *params_about(const char *name, const char *text);
+void params_add(struct json_object *params, const char *name, struct json_object *value);
+void params_add_text(struct json_object *params, const char *name, const char *text);
+void params_add_number(struct json_object *params, const char *name, uint64_t number);
+void params_add_address(struct json_object *params, const char *name, uint64_t address);
 
 /* Members of an answer; "" or 0 or false or NULL for what is not there or has another type. */
 const char *answer_text(struct json_object *object, const char *name);

@@ -10,35 +10,10 @@
 /* Runs in one answer: as many as the daemon gives. */
 #define RUNS_PER_CALL 1024
 
-static void add(struct json_object *params, const char *name, struct json_object *value)
-{
-	if (json_object_object_add(params, name, terminal_there(value)) < 0)
-		terminal_there(NULL);
-}
-
-void params_add_text(struct json_object *params, const char *name, const char *text)
-{
-	add(params, name, json_object_new_string(text));
-}
-
-void params_add_number(struct json_object *params, const char *name, uint64_t number)
-{
-	add(params, name, json_object_new_uint64(number));
-}
-
-void params_add_address(struct json_object *params, const char *name, uint64_t address)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "0x%" PRIx64, address);
-	params_add_text(params, name, text);
-}
-
 struct json_object *runs_params(const struct command_input *input, const char *subject)
 {
-	struct json_object *params = terminal_there(json_object_new_object());
+	struct json_object *params = params_about(subject, input->arguments[0]);
 
-	params_add_text(params, subject, input->arguments[0]);
 	params_add_number(params, "vtl", input->vtl);
 	if (input->has_from)
 		params_add_address(params, "start", input->from);

@@ -10,11 +10,6 @@
 
 #include <json-c/json_types.h>
 
-/* Parameters of a call. */
-void params_add_text(struct json_object *params, const char *name, const char *text);
-void params_add_number(struct json_object *params, const char *name, uint64_t number);
-void params_add_address(struct json_object *params, const char *name, uint64_t address);
-
 /* What a walk through runs asks, and what it shows. */
 struct run_walk {
 	const char *method;
@@ -31,10 +26,11 @@ struct run_walk {
 	void (*write)(struct writer *writer, struct json_object *run);
 };
 
-#define RUN_COLUMNS                                                                 \
-	{ "gpa", "FROM", true }, { "end", "TO", true }, { "pages", "PAGES", true }, \
-	{                                                                           \
-		"bytes", "SIZE", true                                               \
+#define RUN_COLUMNS                                                                     \
+	{ "gpa", "FROM", WRITER_COLUMN_NUMBER }, { "end", "TO", WRITER_COLUMN_NUMBER }, \
+		{ "pages", "PAGES", WRITER_COLUMN_NUMBER },                             \
+	{                                                                               \
+		"bytes", "SIZE", WRITER_COLUMN_NUMBER                                   \
 	}
 
 /* With --vtl, --from and --to, as far as the command has them. */

@@ -51,7 +51,10 @@ bool sample_vm_is_in_trouble(const struct sample_vm *vm)
 
 const char *sample_vm_state(const struct sample_vm *vm)
 {
-	return vm->is_degraded && strcmp(vm->state, "stuck") != 0 ? "degraded" : vm->state;
+	return !strcmp(vm->state, "stuck") ? vm->state
+	       : vm->is_degraded           ? "degraded"
+	       : vm->is_frozen             ? "frozen"
+					   : vm->state;
 }
 
 static void read_daemon(struct sample *sample, struct json_object *daemon)
@@ -82,6 +85,7 @@ static void read_list(struct sample *sample, struct json_object *list, const cha
 		vm->life = copy(answer_text(object, "journal"));
 		vm->state = copy(answer_text(object, "state"));
 		vm->is_degraded = answer_boolean(object, "degraded");
+		vm->is_frozen = answer_boolean(object, "frozen");
 		vm->n_sessions = answer_number(object, "sessions");
 		vm->n_detached = answer_number(object, "detached_sessions");
 		sample->n_vms++;
@@ -112,23 +116,66 @@ static void read_statistics(struct sample *sample, struct json_object *statistic
 		vm->queue = answer_number(object, "queue");
 		vm->n_unknown = answer_number(object, "unknown_pages");
 		vm->n_failed = answer_number(object, "updates_failed");
+		vm->since_us = answer_number(object, "since_us");
 		vm->batch_us_total = answer_number(object, "batch_us_total");
 		vm->batch_us_max = answer_number(object, "batch_us_max");
 	}
 }
 
+static void read_latency(struct latency *latency, struct json_object *object)
+{
+	size_t n;
+	struct json_object *buckets = answer_array(object, "buckets", &n);
+
+	latency->n = answer_number(object, "updates");
+	latency->total_us = answer_number(object, "total_us");
+	latency->max_us = answer_number(object, "max_us");
+	for (size_t i = 0; i < n && i < LATENCY_N_BUCKETS; i++)
+		latency->buckets[i] = json_object_get_uint64(json_object_array_get_idx(buckets, i));
+}
+
+/* How long its updates took is only told of one VM at a time.  It may be gone meanwhile. */
+static enum ctl_exit read_latencies(struct rpc *rpc, struct sample_vm *vm)
+{
+	struct json_object *statistics = NULL;
+	enum ctl_exit exit_code =
+		rpc_call(rpc, "stats.get", params_about("vm", vm->name), &statistics);
+	size_t n;
+	struct json_object *vms = answer_array(statistics, "vms", &n);
+
+	if (n)
+		read_latency(&vm->latency,
+			     answer_object(json_object_array_get_idx(vms, 0), "latency"));
+	json_object_put(statistics);
+	return exit_code == CTL_UNREACHABLE ? exit_code : CTL_OK;
+}
+
 /* A VM that is being released has no journal to ask any more, which is no trouble. */
 static enum ctl_exit read_journal(struct rpc *rpc, struct sample_vm *vm)
 {
-	struct json_object *params = terminal_there(json_object_new_object()), *status = NULL;
-	enum ctl_exit exit_code;
+	struct json_object *status = NULL;
+	enum ctl_exit exit_code =
+		rpc_call(rpc, "journal.status", params_about("vm", vm->name), &status);
 
-	json_object_object_add(params, "vm", terminal_there(json_object_new_string(vm->name)));
-	exit_code = rpc_call(rpc, "journal.status", params, &status);
 	if (exit_code == CTL_OK && *answer_text(status, "trouble"))
 		vm->journal_trouble = copy(answer_text(status, "trouble"));
 	json_object_put(status);
 	return exit_code == CTL_UNREACHABLE ? exit_code : CTL_OK;
+}
+
+static void compare_latencies(struct sample_vm *vm, const struct sample_vm *earlier)
+{
+	struct latency interval = vm->latency;
+
+	for (unsigned int i = 0; i < LATENCY_N_BUCKETS; i++)
+		if (interval.buckets[i] < earlier->latency.buckets[i])
+			return;
+	latency_subtract(&interval, &earlier->latency);
+	vm->n_updates = interval.n;
+	vm->p50_us = latency_quantile_us(&interval, 500000);
+	vm->p90_us = latency_quantile_us(&interval, 900000);
+	vm->p99_us = latency_quantile_us(&interval, 990000);
+	vm->max_is_new = vm->latency.max_us > earlier->latency.max_us;
 }
 
 static void compare_vm(struct sample_vm *vm, const struct sample_vm *earlier, uint64_t interval_us)
@@ -137,7 +184,7 @@ static void compare_vm(struct sample_vm *vm, const struct sample_vm *earlier, ui
 		if (vm->counted[figure] < earlier->counted[figure])
 			return;
 	if (!interval_us || strcmp(vm->life, earlier->life) != 0 ||
-	    vm->batch_us_total < earlier->batch_us_total)
+	    vm->since_us != earlier->since_us || vm->batch_us_total < earlier->batch_us_total)
 		return;
 	vm->has_rates = true;
 	for (int figure = 0; figure < N_FIGURES; figure++)
@@ -146,7 +193,7 @@ static void compare_vm(struct sample_vm *vm, const struct sample_vm *earlier, ui
 	vm->n_batches = vm->counted[FIGURE_BATCHES] - earlier->counted[FIGURE_BATCHES];
 	if (vm->n_batches)
 		vm->batch_us_mean = (vm->batch_us_total - earlier->batch_us_total) / vm->n_batches;
-	vm->max_is_new = vm->batch_us_max > earlier->batch_us_max;
+	compare_latencies(vm, earlier);
 }
 
 static void compare(struct sample *sample, const struct sample *earlier)
@@ -172,6 +219,8 @@ static int compare_order(const void *a, const void *b)
 
 	if (one_is != other_is)
 		return one_is ? -1 : 1;
+	if (one->is_frozen != other->is_frozen)
+		return one->is_frozen ? -1 : 1;
 	if (one_rate < other_rate || one_rate > other_rate)
 		return one_rate > other_rate ? -1 : 1;
 	return strcmp(one->name, other->name);
@@ -197,6 +246,8 @@ enum ctl_exit sample_take(struct rpc *rpc, const char *vm, const struct sample *
 	}
 	for (size_t i = 0; i < sample->n_vms && exit_code == CTL_OK; i++)
 		exit_code = read_journal(rpc, &sample->vms[i]);
+	for (size_t i = 0; i < sample->n_vms && exit_code == CTL_OK; i++)
+		exit_code = read_latencies(rpc, &sample->vms[i]);
 	json_object_put(daemon);
 	json_object_put(list);
 	json_object_put(statistics);

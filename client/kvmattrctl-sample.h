@@ -9,6 +9,7 @@
 #define KVMATTRCTL_SAMPLE_H
 
 #include "client/kvmattrctl-rpc.h"
+#include "daemon/latency.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,12 +23,15 @@ struct sample_vm {
 	char *life; /* its journal's name: one for each registration */
 	char *state;
 	bool is_degraded;
+	bool is_frozen;
 	uint64_t n_unknown; /* pages of which it is not known what KVM enforces */
 	uint64_t queue;
 	uint64_t n_sessions;
 	uint64_t n_detached;
 	uint64_t n_failed; /* updates, as counted */
 	uint64_t counted[N_FIGURES];
+	uint64_t since_us;      /* since when is counted */
+	struct latency latency; /* of updates, from receipt to answer, as counted */
 	uint64_t batch_us_total;
 	uint64_t batch_us_max; /* as counted: of all batches */
 	char *journal_trouble; /* NULL: none */
@@ -37,7 +41,11 @@ struct sample_vm {
 	double rates[N_FIGURES]; /* a second */
 	uint64_t n_batches;
 	uint64_t batch_us_mean; /* if there were any */
-	bool max_is_new;        /* the longest of all was one of these */
+	uint64_t n_updates;     /* that were answered */
+	uint64_t p50_us;        /* of these, if there were any */
+	uint64_t p90_us;
+	uint64_t p99_us;
+	bool max_is_new; /* the longest of all was one of these */
 };
 
 struct sample {
@@ -51,7 +59,7 @@ struct sample {
 	uint64_t uptime_us;
 	uint64_t n_daemon_vms; /* of all VMs, watched or not */
 	uint64_t n_daemon_sessions;
-	struct sample_vm *vms; /* those in trouble first, then those with the most updates */
+	struct sample_vm *vms; /* those in trouble first, those that are frozen, the busiest */
 	size_t n_vms;
 };
 
@@ -65,7 +73,7 @@ __attribute__((warn_unused_result)) enum ctl_exit sample_take(struct rpc *rpc, c
 void sample_free(struct sample *sample);
 
 bool sample_vm_is_in_trouble(const struct sample_vm *vm);
-/* "degraded" where it is, else its state. */
+/* "stuck", "degraded" or "frozen" where it is, the gravest first; else its state. */
 const char *sample_vm_state(const struct sample_vm *vm);
 
 #endif

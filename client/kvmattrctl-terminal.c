@@ -17,6 +17,7 @@ static struct {
 	bool has_color;
 	bool has_unicode;
 	unsigned int width;
+	bool is_bounded;
 	uint64_t percent; /* that progress has shown, and one; 0: there is none */
 	bool keeps_complaints;
 	char *complaint; /* kept; NULL: none */
@@ -41,6 +42,12 @@ static bool type_has_color(const char *type)
 		 !strstr(type, "color"));
 }
 
+static void set_width(unsigned int width)
+{
+	terminal.width = width;
+	terminal.is_bounded = true;
+}
+
 void terminal_init(enum terminal_color color)
 {
 	const char *no_color = getenv("NO_COLOR");
@@ -55,9 +62,9 @@ void terminal_init(enum terminal_color color)
 	else
 		terminal.has_color = color == TERMINAL_ALWAYS;
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col)
-		terminal.width = size.ws_col;
+		set_width(size.ws_col);
 	else if (columns && atoi(columns) > 0 && atoi(columns) <= 10000)
-		terminal.width = (unsigned int)atoi(columns);
+		set_width((unsigned int)atoi(columns));
 }
 
 bool terminal_has_color(void)
@@ -73,6 +80,11 @@ bool terminal_has_unicode(void)
 unsigned int terminal_width(void)
 {
 	return terminal.width;
+}
+
+bool terminal_is_bounded(void)
+{
+	return terminal.is_bounded;
 }
 
 void *terminal_there(void *memory)
@@ -153,14 +165,11 @@ char *terminal_safe(const char *text)
 	return make_safe(text, false);
 }
 
-static void write_json(FILE *stream, struct json_object *object, int flags)
+/* What must not reach a terminal as JSON's escapes; newlines stay, as they stand between values. */
+static void write_escaped(FILE *stream, const char *text, size_t n)
 {
-	const char *text =
-		json_object_to_json_string_ext(object, flags | JSON_C_TO_STRING_NOSLASHESCAPE);
-	size_t n, length;
+	size_t length;
 
-	terminal_there((void *)(uintptr_t)text);
-	n = strlen(text);
 	for (size_t i = 0; i < n; i += length) {
 		uint32_t character = decode((const unsigned char *)text + i, n - i, &length);
 
@@ -174,7 +183,25 @@ static void write_json(FILE *stream, struct json_object *object, int flags)
 				0xd800 + ((character - 0x10000) >> 10),
 				0xdc00 + ((character - 0x10000) & 0x3ff));
 	}
+}
+
+static void write_json(FILE *stream, struct json_object *object, int flags)
+{
+	const char *text =
+		json_object_to_json_string_ext(object, flags | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	terminal_there((void *)(uintptr_t)text);
+	write_escaped(stream, text, strlen(text));
 	fputc('\n', stream);
+}
+
+void terminal_write_raw(FILE *stream, const char *json, size_t n)
+{
+	if (isatty(fileno(stream)))
+		write_escaped(stream, json, n);
+	else
+		fwrite(json, 1, n, stream);
+	fflush(stream);
 }
 
 void terminal_write_json(FILE *stream, struct json_object *object)

@@ -25,6 +25,8 @@ bool terminal_has_color(void);
 bool terminal_has_unicode(void);
 /* Columns of stdout; 80 if it is no terminal and COLUMNS does not say. */
 unsigned int terminal_width(void);
+/* Whether that is so, by a terminal or by COLUMNS: what is wider has no room. */
+bool terminal_is_bounded(void);
 
 /* Memory that was got, or the end of the program. */
 void *terminal_there(void *memory);
@@ -35,6 +37,11 @@ char *terminal_safe(const char *text);
 void terminal_write_json(FILE *stream, struct json_object *object);
 /* The same, all in one line. */
 void terminal_write_json_line(FILE *stream, struct json_object *object);
+/*
+ * Writes n bytes of JSON as they are; but where stdout is a terminal, what must not reach one is an
+ * escape, which means the same.
+ */
+void terminal_write_raw(FILE *stream, const char *json, size_t n);
 /* Says on stderr what went wrong: "kvmattrctl: ..."; made safe as a whole, newlines kept. */
 __attribute__((format(printf, 1, 2))) void terminal_complain(const char *format, ...);
 /* Whether complaints are kept from now on, where stderr would be in the way; the last one only. */

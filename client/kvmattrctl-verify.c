@@ -35,12 +35,12 @@ static const struct writer_column journal_columns[] = {
 	{ "first_commit", "FROM", WRITER_COLUMN_NUMBER },
 	{ "last_commit", "TO", WRITER_COLUMN_NUMBER },
 	{ "first_us", NULL, WRITER_COLUMN_NUMBER },
-	{ NULL, "FIRST RECORD", WRITER_COLUMN_TEXT },
+	{ NULL, "FIRST RECORD", WRITER_COLUMN_TEXT | WRITER_COLUMN_IF_ROOM },
 	{ "last_us", NULL, WRITER_COLUMN_NUMBER },
-	{ NULL, "LAST RECORD", WRITER_COLUMN_TEXT },
+	{ NULL, "LAST RECORD", WRITER_COLUMN_TEXT | WRITER_COLUMN_IF_ROOM },
 	{ "segments", NULL, WRITER_COLUMN_NUMBER },
-	{ "checkpoints", "CHECKPOINTS", WRITER_COLUMN_NUMBER },
-	{ "compared", "COMPARED", WRITER_COLUMN_NUMBER },
+	{ "checkpoints", "CHECKPOINTS", WRITER_COLUMN_NUMBER | WRITER_COLUMN_IF_ROOM },
+	{ "compared", "COMPARED", WRITER_COLUMN_NUMBER | WRITER_COLUMN_IF_ROOM },
 	{ "bytes", "SIZE", WRITER_COLUMN_NUMBER },
 };
 
@@ -49,7 +49,7 @@ static const struct writer_column finding_columns[] = {
 	{ "severity", NULL, WRITER_COLUMN_TEXT },
 	{ "file", "FILE", WRITER_COLUMN_TEXT },
 	{ "offset", "OFFSET", WRITER_COLUMN_NUMBER },
-	{ "text", "WHAT AND WHAT TO DO", WRITER_COLUMN_TEXT },
+	{ "text", "WHAT AND WHAT TO DO", WRITER_COLUMN_WORDS },
 };
 
 /* Something to be said about one of them. */

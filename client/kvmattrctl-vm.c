@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kvmattrctl vm list, vm get, sessions, stats.
+ * kvmattrctl vm list, vm get, vm views, vm layers, vm sessions, sessions.
  */
 #include "client/kvmattrctl-vm.h"
 
@@ -19,17 +19,19 @@ void vm_write_state(struct writer *writer, struct json_object *vm)
 {
 	const char *state = answer_text(vm, "state");
 	bool is_degraded = answer_boolean(vm, "degraded"), is_stuck = !strcmp(state, "stuck");
+	bool is_frozen = answer_boolean(vm, "frozen");
 
 	writer_text(writer, "state", NULL, state);
 	writer_boolean(writer, "degraded", NULL, is_degraded);
-	writer_text_toned(writer, NULL, "State", is_degraded && !is_stuck ? "degraded" : state,
-			  is_degraded || is_stuck ? WRITER_BAD : WRITER_GOOD);
-}
-
-void vm_write_calls_saved(struct writer *writer, struct json_object *statistics)
-{
-	writer_integer(writer, "calls_saved", "Calls saved",
-		       answer_integer(statistics, "calls_saved"));
+	writer_boolean(writer, "frozen", NULL, is_frozen);
+	writer_text_toned(writer, NULL, "State",
+			  is_stuck      ? state
+			  : is_degraded ? "degraded"
+			  : is_frozen   ? "frozen"
+					: state,
+			  is_degraded || is_stuck ? WRITER_BAD
+			  : is_frozen             ? WRITER_WARNING
+						  : WRITER_GOOD);
 }
 
 static const struct writer_column list_columns[] = {
@@ -43,8 +45,8 @@ static const struct writer_column list_columns[] = {
 	{ "detached_sessions", NULL, WRITER_COLUMN_NUMBER },
 	{ "commit", "COMMIT", WRITER_COLUMN_NUMBER },
 	{ "queue", NULL, WRITER_COLUMN_NUMBER },
-	{ "executor", "EXECUTOR", WRITER_COLUMN_TEXT },
-	{ "simulated", "SIMULATED", WRITER_COLUMN_TEXT },
+	{ "executor", "EXECUTOR", WRITER_COLUMN_TEXT | WRITER_COLUMN_IF_ROOM },
+	{ "simulated", "SIMULATED", WRITER_COLUMN_TEXT | WRITER_COLUMN_IF_ROOM },
 	{ "unknown_pages", NULL, WRITER_COLUMN_NUMBER },
 	{ "recovered", NULL, WRITER_COLUMN_TEXT },
 	{ "journal", NULL, WRITER_COLUMN_TEXT },
@@ -118,9 +120,9 @@ static const struct writer_column session_columns[] = {
 	{ "vtl", "VTL", WRITER_COLUMN_NUMBER },
 	{ "peer", "PEER", WRITER_COLUMN_TEXT },
 	{ "pid", "PROCESS", WRITER_COLUMN_NUMBER },
-	{ "uid", "USER", WRITER_COLUMN_NUMBER },
+	{ "uid", "USER", WRITER_COLUMN_NUMBER | WRITER_COLUMN_IF_ROOM },
 	{ "in_flight", "IN FLIGHT", WRITER_COLUMN_NUMBER },
-	{ "last_seqno", "LAST UPDATE", WRITER_COLUMN_NUMBER },
+	{ "last_seqno", "LAST UPDATE", WRITER_COLUMN_NUMBER | WRITER_COLUMN_IF_ROOM },
 	{ "state", "STATE", WRITER_COLUMN_TEXT },
 };
 
@@ -229,10 +231,7 @@ static void write_sessions(struct writer *writer, struct json_object *vm)
 static enum ctl_exit get_vm(const struct command_input *input, const char *name,
 			    struct json_object **ret_vm)
 {
-	struct json_object *params = terminal_there(json_object_new_object());
-
-	json_object_object_add(params, "vm", terminal_there(json_object_new_string(name)));
-	return rpc_call(input->rpc, "vm.get", params, ret_vm);
+	return rpc_call(input->rpc, "vm.get", params_about("vm", name), ret_vm);
 }
 
 enum ctl_exit command_vm_get(const struct command_input *input)
@@ -324,94 +323,35 @@ enum ctl_exit command_sessions(const struct command_input *input)
 	return exit_code;
 }
 
-/* The order of statistics in both of their shapes. */
-static const struct writer_column statistics_columns[] = {
-	{ "vm", "VM", WRITER_COLUMN_TEXT },
-	{ "updates", "UPDATES", WRITER_COLUMN_NUMBER },
-	{ "updates_failed", "FAILED", WRITER_COLUMN_NUMBER },
-	{ "pages", "PAGES", WRITER_COLUMN_NUMBER },
-	{ "batches", "BATCHES", WRITER_COLUMN_NUMBER },
-	{ "calls", "CALLS", WRITER_COLUMN_NUMBER },
-	{ "calls_saved", "SAVED", WRITER_COLUMN_NUMBER },
-	{ "pages_per_call", "PAGES/CALL", WRITER_COLUMN_NUMBER },
-	{ "batch_mean_us", "MEAN", WRITER_COLUMN_NUMBER },
-	{ "batch_max_us", "MAX", WRITER_COLUMN_NUMBER },
-};
-
-static double ratio(uint64_t dividend, uint64_t divisor)
+/* One of a VM's lists by itself. */
+static enum ctl_exit write_list(const struct command_input *input, const char *method,
+				void (*write)(struct writer *writer, struct json_object *vm))
 {
-	return divisor ? (double)dividend / (double)divisor : 0;
-}
+	struct json_object *answer = NULL;
+	enum ctl_exit exit_code =
+		rpc_call(input->rpc, method, params_about("vm", input->arguments[0]), &answer);
 
-static void write_statistics(struct writer *writer, struct json_object *vm)
-{
-	uint64_t n_batches = answer_number(vm, "batches"), n_calls = answer_number(vm, "calls");
-
-	writer_text(writer, "vm", "VM", answer_text(vm, "vm"));
-	writer_number(writer, "updates", "Updates", answer_number(vm, "updates"));
-	writer_number(writer, "updates_failed", "of these, failed",
-		      answer_number(vm, "updates_failed"));
-	writer_number(writer, "pages", "Pages", answer_number(vm, "pages"));
-	writer_number(writer, "batches", "Batches", n_batches);
-	writer_number(writer, "calls", "Calls to KVM", n_calls);
-	vm_write_calls_saved(writer, vm);
-	writer_ratio(writer, "pages_per_call", "Pages per call",
-		     ratio(answer_number(vm, "call_pages"), n_calls));
-	writer_duration(writer, "batch_mean_us", "Batch, mean",
-			(uint64_t)ratio(answer_number(vm, "batch_us_total"), n_batches));
-	writer_duration(writer, "batch_max_us", "Batch, longest",
-			answer_number(vm, "batch_us_max"));
-}
-
-/* What there is only room for when it is about one VM. */
-static void write_more_statistics(struct writer *writer, struct json_object *vm)
-{
-	writer_ratio(writer, "updates_per_batch", "Updates per batch",
-		     ratio(answer_number(vm, "updates"), answer_number(vm, "batches")));
-	writer_number(writer, "calls_unmerged", "Calls, unmerged",
-		      answer_number(vm, "calls_unmerged"));
-	writer_number(writer, "refusals", "Refused by KVM", answer_number(vm, "refusals"));
-	writer_number(writer, "retries", "Tried again", answer_number(vm, "retries"));
-	writer_number(writer, "queue", "Waiting updates", answer_number(vm, "queue"));
-	writer_number(writer, "unknown_pages", "Unknown pages", answer_number(vm, "unknown_pages"));
-	writer_duration(writer, "uptime_us", "Registered for", answer_number(vm, "uptime_us"));
-}
-
-enum ctl_exit command_stats(const struct command_input *input)
-{
-	struct json_object *params = NULL, *statistics = NULL, *vms;
-	struct writer *writer = input->writer;
-	enum ctl_exit exit_code;
-	size_t n;
-
-	if (input->arguments[0]) {
-		params = terminal_there(json_object_new_object());
-		json_object_object_add(params, "vm", json_object_new_string(input->arguments[0]));
-	}
-	exit_code = rpc_call(input->rpc, "stats.get", params, &statistics);
 	if (exit_code != CTL_OK)
 		return exit_code;
-	vms = answer_array(statistics, "vms", &n);
-	if (input->arguments[0] && n != 1) {
-		json_object_put(statistics);
-		return rpc_nonsense(input->rpc, "it is not about one VM");
-	}
-	writer_begin_object(writer, NULL, NULL);
-	if (input->arguments[0]) {
-		write_statistics(writer, json_object_array_get_idx(vms, 0));
-		write_more_statistics(writer, json_object_array_get_idx(vms, 0));
-	} else {
-		if (!n)
-			writer_say(writer, "No VM is registered.");
-		writer_begin_table(writer, "vms", NULL, statistics_columns,
-				   COUNT(statistics_columns));
-		for (size_t i = 0; i < n; i++) {
-			writer_begin_row(writer);
-			write_statistics(writer, json_object_array_get_idx(vms, i));
-		}
-		writer_end_table(writer);
-	}
-	writer_end_object(writer);
-	json_object_put(statistics);
+	writer_begin_object(input->writer, NULL, NULL);
+	writer_text(input->writer, "vm", NULL, answer_text(answer, "vm"));
+	write(input->writer, answer);
+	writer_end_object(input->writer);
+	json_object_put(answer);
 	return CTL_OK;
+}
+
+enum ctl_exit command_vm_views(const struct command_input *input)
+{
+	return write_list(input, "vm.views", write_views);
+}
+
+enum ctl_exit command_vm_layers(const struct command_input *input)
+{
+	return write_list(input, "vm.layers", write_layers);
+}
+
+enum ctl_exit command_vm_sessions(const struct command_input *input)
+{
+	return write_list(input, "vm.sessions", write_sessions);
 }

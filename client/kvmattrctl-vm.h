@@ -10,10 +10,11 @@
 #include <json-c/json_types.h>
 
 /* The columns that vm_write_state() fills in a table. */
-#define VM_STATE_COLUMNS                                       \
-	{ "state", NULL, false }, { "degraded", NULL, false }, \
-	{                                                      \
-		NULL, "STATE", false                           \
+#define VM_STATE_COLUMNS                                                                 \
+	{ "state", NULL, WRITER_COLUMN_TEXT }, { "degraded", NULL, WRITER_COLUMN_TEXT }, \
+		{ "frozen", NULL, WRITER_COLUMN_TEXT },                                  \
+	{                                                                                \
+		NULL, "STATE", WRITER_COLUMN_TEXT                                        \
 	}
 
 /* Of a VM as vm.list or vm.get has it; for people: "idle", "degraded", "stuck" and the like. */

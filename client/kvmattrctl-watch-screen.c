@@ -22,7 +22,7 @@
 #define NARROW 80u
 /* Lines that are not the table's rows: two of heading, its titles, two at the foot. */
 #define OTHER_ROWS 5u
-/* VMs of which it is said what troubles them, at most. */
+/* VMs of which it is said what troubles or holds them, at most. */
 #define MAX_TROUBLES 4u
 
 enum column {
@@ -31,13 +31,15 @@ enum column {
 	COLUMN_UPDATES,
 	COLUMN_PAGES,
 	COLUMN_CALLS,
-	COLUMN_BATCHES,
-	COLUMN_MEAN,
+	COLUMN_P50,
+	COLUMN_P99,
 	COLUMN_MAX,
 	COLUMN_QUEUE,
 	COLUMN_UNKNOWN,
 	N_NARROW,
-	COLUMN_SESSIONS = N_NARROW,
+	COLUMN_BATCHES = N_NARROW,
+	COLUMN_MEAN,
+	COLUMN_SESSIONS,
 	COLUMN_FAILED,
 	COLUMN_JOURNAL,
 	N_COLUMNS,
@@ -53,11 +55,13 @@ static const struct {
 	[COLUMN_UPDATES] = { "UPD/S", "UPDATES/S", SCOLS_FL_RIGHT },
 	[COLUMN_PAGES] = { "PAGES/S", "PAGES/S", SCOLS_FL_RIGHT },
 	[COLUMN_CALLS] = { "CALLS/S", "CALLS/S", SCOLS_FL_RIGHT },
-	[COLUMN_BATCHES] = { "BATCH/S", "BATCHES/S", SCOLS_FL_RIGHT },
-	[COLUMN_MEAN] = { "MEAN", "BATCH, MEAN", SCOLS_FL_RIGHT },
+	[COLUMN_P50] = { "P50", "P50", SCOLS_FL_RIGHT },
+	[COLUMN_P99] = { "P99", "P99", SCOLS_FL_RIGHT },
 	[COLUMN_MAX] = { "MAX", "LONGEST", SCOLS_FL_RIGHT },
 	[COLUMN_QUEUE] = { "QUEUE", "QUEUE", SCOLS_FL_RIGHT },
 	[COLUMN_UNKNOWN] = { "UNKNOWN", "UNKNOWN PAGES", SCOLS_FL_RIGHT },
+	[COLUMN_BATCHES] = { NULL, "BATCHES/S", SCOLS_FL_RIGHT },
+	[COLUMN_MEAN] = { NULL, "BATCH, MEAN", SCOLS_FL_RIGHT },
 	[COLUMN_SESSIONS] = { NULL, "SESSIONS", SCOLS_FL_RIGHT },
 	[COLUMN_FAILED] = { NULL, "FAILED", SCOLS_FL_RIGHT },
 	[COLUMN_JOURNAL] = { NULL, "JOURNAL", 0 },
@@ -110,6 +114,14 @@ static const char *rate_text(char buffer[32], double rate, bool is_wide)
 	return short_number(buffer, rate);
 }
 
+/* Of so many; "-" if there were none. */
+static const char *duration_text(char buffer[32], uint64_t n, uint64_t us, bool is_wide)
+{
+	if (!n)
+		return "-";
+	return is_wide ? terminal_duration(buffer, us) : short_duration(buffer, us);
+}
+
 /* A cell's text, in the buffer or for good. */
 static const char *cell_text(char buffer[32], const struct sample_vm *vm, int column, bool is_wide)
 {
@@ -128,16 +140,14 @@ static const char *cell_text(char buffer[32], const struct sample_vm *vm, int co
 					   : column == COLUMN_CALLS ? FIGURE_CALLS
 								    : FIGURE_BATCHES],
 				 is_wide);
-	case COLUMN_MEAN:
-		if (!vm->n_batches)
-			return "-";
-		return is_wide ? terminal_duration(buffer, vm->batch_us_mean)
-			       : short_duration(buffer, vm->batch_us_mean);
+	case COLUMN_P50:
+		return duration_text(buffer, vm->n_updates, vm->p50_us, is_wide);
+	case COLUMN_P99:
+		return duration_text(buffer, vm->n_updates, vm->p99_us, is_wide);
 	case COLUMN_MAX:
-		if (!vm->counted[FIGURE_BATCHES])
-			return "-";
-		return is_wide ? terminal_duration(buffer, vm->batch_us_max)
-			       : short_duration(buffer, vm->batch_us_max);
+		return duration_text(buffer, vm->latency.n, vm->latency.max_us, is_wide);
+	case COLUMN_MEAN:
+		return duration_text(buffer, vm->n_batches, vm->batch_us_mean, is_wide);
 	case COLUMN_QUEUE:
 		return number_text(buffer, vm->queue, is_wide);
 	case COLUMN_UNKNOWN:
@@ -158,6 +168,7 @@ static const char *cell_tone(const struct sample_vm *vm, int column)
 	switch (column) {
 	case COLUMN_STATE:
 		return tone(vm->is_degraded || !strcmp(vm->state, "stuck") ? "\033[31m"
+			    : vm->is_frozen                                ? "\033[33m"
 									   : "\033[32m");
 	case COLUMN_UNKNOWN:
 		return tone(vm->n_unknown ? "\033[31m" : "");
@@ -279,12 +290,16 @@ static unsigned int put_trouble(FILE *stream, const struct sample_vm *vm, unsign
 			     "it is not known what KVM enforces on %s %s, until it is told anew",
 			     terminal_number(number, vm->n_unknown),
 			     vm->n_unknown == 1 ? "page" : "pages");
-	else
+	else if (vm->is_degraded)
 		n = asprintf(&words, "degraded");
+	else
+		n = asprintf(&words, "frozen, updates wait; kvmattrctl vm thaw %s lets them go on",
+			     vm->name);
 	if (n < 0)
 		terminal_there(NULL);
 	safe = terminal_safe(words);
-	fprintf(stream, "%s%s%s:", tone("\033[31m"), name, tone("\033[0m"));
+	fprintf(stream, "%s%s%s:", tone(sample_vm_is_in_trouble(vm) ? "\033[31m" : "\033[33m"),
+		name, tone("\033[0m"));
 	n_lines = 1 + put_words(stream, safe, strlen(name) + 1, width);
 	fputc('\n', stream);
 	free(words);
@@ -303,9 +318,9 @@ static char *write_troubles(const struct sample *sample, unsigned int width,
 	FILE *stream = terminal_there(open_memstream(&text, &size));
 
 	/* they come first */
-	for (size_t i = 0;
-	     i < sample->n_vms && i < MAX_TROUBLES && sample_vm_is_in_trouble(&sample->vms[i]); i++)
-		n_lines += put_trouble(stream, &sample->vms[i], width);
+	for (size_t i = 0; i < sample->n_vms && i < MAX_TROUBLES; i++)
+		if (sample_vm_is_in_trouble(&sample->vms[i]) || sample->vms[i].is_frozen)
+			n_lines += put_trouble(stream, &sample->vms[i], width);
 	fclose(stream);
 	*ret_n_lines = n_lines;
 	return terminal_there(text);
@@ -317,7 +332,7 @@ static void put_foot(FILE *stream, const struct watch *watch, size_t n_hidden, b
 		fprintf(stream, "... and %zu more VM%s\n", n_hidden, n_hidden == 1 ? "" : "s");
 	else
 		fputc('\n', stream);
-	fprintf(stream, "%sEvery %g s.  %s is the longest batch of all%s.  q ends it.%s",
+	fprintf(stream, "%sEvery %g s.  %s is the longest update of all%s.  q ends it.%s",
 		tone("\033[90m"), watch->input->interval_ms / 1000.0, is_wide ? "LONGEST" : "MAX",
 		terminal_has_color() ? ", coloured if new" : "", tone("\033[0m"));
 }

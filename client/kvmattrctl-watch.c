@@ -50,20 +50,30 @@ static const char *plain_rate(char buffer[32], const struct sample_vm *vm, enum 
 	return buffer;
 }
 
+/* Of the interval's updates. */
+static const char *plain_us(char buffer[32], const struct sample_vm *vm, uint64_t us)
+{
+	if (vm->n_updates)
+		snprintf(buffer, 32, "%" PRIu64, us);
+	else
+		snprintf(buffer, 32, "-");
+	return buffer;
+}
+
 static void print_vm(const struct sample *sample, const struct sample_vm *vm)
 {
-	char when[64], updates[32], pages[32], calls[32], batches[32], mean[32] = "-";
+	char when[64], updates[32], pages[32], calls[32], batches[32], p50[32], p90[32], p99[32];
 	char *name = terminal_safe(vm->name), *state = terminal_safe(sample_vm_state(vm));
 	char *trouble = terminal_safe(vm->journal_trouble ? vm->journal_trouble : "ok");
 
-	if (vm->n_batches)
-		snprintf(mean, sizeof(mean), "%" PRIu64, vm->batch_us_mean);
-	printf("%-19s  %-16s  %-9s  %9s  %10s  %9s  %9s  %8s  %8" PRIu64 "  %5" PRIu64 "  %7" PRIu64
-	       "  %s\n",
+	printf("%-19s  %-16s  %-9s  %9s  %10s  %9s  %9s  %8s  %8s  %8s  %8" PRIu64 "  %5" PRIu64
+	       "  %7" PRIu64 "  %s\n",
 	       terminal_time(when, sample->clock_us), name, state,
 	       plain_rate(updates, vm, FIGURE_UPDATES), plain_rate(pages, vm, FIGURE_PAGES),
-	       plain_rate(calls, vm, FIGURE_CALLS), plain_rate(batches, vm, FIGURE_BATCHES), mean,
-	       vm->batch_us_max, vm->queue, vm->n_unknown, trouble);
+	       plain_rate(calls, vm, FIGURE_CALLS), plain_rate(batches, vm, FIGURE_BATCHES),
+	       plain_us(p50, vm, vm->p50_us), plain_us(p90, vm, vm->p90_us),
+	       plain_us(p99, vm, vm->p99_us), vm->latency.max_us, vm->queue, vm->n_unknown,
+	       trouble);
 	free(name);
 	free(state);
 	free(trouble);
@@ -77,9 +87,10 @@ static void print_lines(struct watch *watch)
 	if (!watch->is_there)
 		return;
 	if (!watch->n_shown++)
-		printf("%-19s  %-16s  %-9s  %9s  %10s  %9s  %9s  %8s  %8s  %5s  %7s  %s\n", "TIME",
-		       "VM", "STATE", "UPDATES/S", "PAGES/S", "CALLS/S", "BATCHES/S", "MEAN_US",
-		       "MAX_US", "QUEUE", "UNKNOWN", "JOURNAL");
+		printf("%-19s  %-16s  %-9s  %9s  %10s  %9s  %9s  %8s  %8s  %8s  %8s  %5s  %7s  "
+		       "%s\n",
+		       "TIME", "VM", "STATE", "UPDATES/S", "PAGES/S", "CALLS/S", "BATCHES/S",
+		       "P50_US", "P90_US", "P99_US", "MAX_US", "QUEUE", "UNKNOWN", "JOURNAL");
 	for (size_t i = 0; i < sample->n_vms; i++)
 		print_vm(sample, &sample->vms[i]);
 	if (!sample->n_vms)
@@ -127,6 +138,26 @@ static void put_rate(struct json_object *object, const char *name, const struct 
 			  : NULL);
 }
 
+/* Percentiles of the interval, null where it had no update; the longest of all. */
+static void put_latency(struct json_object *object, const struct sample_vm *vm)
+{
+	const struct {
+		const char *name;
+		uint64_t us;
+	} percentiles[] = {
+		{ "latency_p50_us", vm->p50_us },
+		{ "latency_p90_us", vm->p90_us },
+		{ "latency_p99_us", vm->p99_us },
+	};
+
+	for (size_t i = 0; i < sizeof(percentiles) / sizeof(percentiles[0]); i++)
+		put(object, percentiles[i].name,
+		    vm->n_updates ? terminal_there(json_object_new_uint64(percentiles[i].us))
+				  : NULL);
+	put_number(object, "latency_max_us", vm->latency.max_us);
+	put_boolean(object, "latency_max_is_new", vm->max_is_new);
+}
+
 static struct json_object *new_vm(const struct sample_vm *vm)
 {
 	struct json_object *object = terminal_there(json_object_new_object());
@@ -146,7 +177,7 @@ static struct json_object *new_vm(const struct sample_vm *vm)
 	put(object, "batch_mean_us",
 	    vm->n_batches ? terminal_there(json_object_new_uint64(vm->batch_us_mean)) : NULL);
 	put_number(object, "batch_max_us", vm->batch_us_max);
-	put_boolean(object, "batch_max_is_new", vm->max_is_new);
+	put_latency(object, vm);
 	put_text(object, "journal_trouble", vm->journal_trouble);
 	return object;
 }
@@ -285,14 +316,12 @@ static void watch_on(struct watch *watch)
 static enum ctl_exit begin(struct watch *watch)
 {
 	const struct command_input *input = watch->input;
-	struct json_object *params, *vm = NULL;
+	struct json_object *vm = NULL;
 	enum ctl_exit exit_code = CTL_OK;
 
 	if (input->arguments[0]) {
-		params = terminal_there(json_object_new_object());
-		json_object_object_add(params, "vm",
-				       terminal_there(json_object_new_string(input->arguments[0])));
-		exit_code = rpc_call(input->rpc, "vm.get", params, &vm);
+		exit_code = rpc_call(input->rpc, "vm.get", params_about("vm", input->arguments[0]),
+				     &vm);
 		json_object_put(vm);
 	}
 	if (exit_code == CTL_OK)

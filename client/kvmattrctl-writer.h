@@ -39,6 +39,10 @@ enum writer_tone {
 	WRITER_DIM,
 };
 
+/* What stands before and behind words of that tone on a terminal; "" where there is no colour. */
+const char *writer_tone_start(enum writer_tone tone);
+const char *writer_tone_end(enum writer_tone tone);
+
 struct writer_value {
 	enum writer_kind kind;
 	enum writer_tone tone;
@@ -47,16 +51,17 @@ struct writer_value {
 	double ratio;
 };
 
-enum writer_column_kind {
-	WRITER_COLUMN_TEXT,
-	WRITER_COLUMN_NUMBER, /* to the right */
-	WRITER_COLUMN_WORDS,  /* text that goes on below where the terminal is narrow */
-};
+/* Kinds of columns. */
+#define WRITER_COLUMN_TEXT   0x0u
+#define WRITER_COLUMN_NUMBER 0x1u /* to the right */
+#define WRITER_COLUMN_WORDS  0x2u /* text that goes on below where the terminal is narrow */
+/* Beside these: left out for people whose terminal is too narrow; the last such column first. */
+#define WRITER_COLUMN_IF_ROOM 0x4u
 
 struct writer_column {
 	const char *key;   /* in JSON; NULL: it is for people alone */
 	const char *title; /* for people; NULL: it is for programs alone */
-	enum writer_column_kind kind;
+	unsigned int kind; /* WRITER_COLUMN_ */
 };
 
 struct writer;

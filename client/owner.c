@@ -7,13 +7,17 @@
  *
  * The library keeps duplicates of the views' descriptors, for the executor and for a daemon that
  * comes back with nothing.  A number that the VMM closed and that came to name another VM would
- * have its attributes set on the wrong guest.
+ * have its attributes set on the wrong guest.  It keeps KVM's statistics of the views, too, which
+ * are for the daemon alone: they can be read in any process, but only here can they be had.
  */
 #include "client/connection.h"
+
+#include "protocol/kvm-abi.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 static int check_vm(struct kvmattr *c, const struct kvmattr_vm *vm)
 {
@@ -45,6 +49,17 @@ static int check_vm(struct kvmattr *c, const struct kvmattr_vm *vm)
 	return 0;
 }
 
+/* Where the kernel has none (before 5.14) the daemon does without. */
+static void take_stats(struct vmm_executor *executor, size_t view)
+{
+	int fd = ioctl(executor->view_fds[view], KVM_ABI_GET_STATS_FD, 0);
+
+	if (fd < 0)
+		return;
+	executor->views[view].has_stats = 1;
+	executor->stats_fds[executor->n_stats++] = fd;
+}
+
 /* What the library keeps of it. */
 static int take_views(struct kvmattr *c, const struct kvmattr_vm *vm)
 {
@@ -55,8 +70,11 @@ static int take_views(struct kvmattr *c, const struct kvmattr_vm *vm)
 		executor->views[i] = (struct wire_view){ .vtl = vm->views[i].vtl,
 							 .abi = (uint8_t)vm->views[i].pin };
 		executor->view_fds[i] = fcntl(vm->views[i].fd, F_DUPFD_CLOEXEC, 0);
-		if (executor->view_fds[i] >= 0)
+		if (executor->view_fds[i] >= 0) {
+			if (!vm->simulated)
+				take_stats(executor, i);
 			continue;
+		}
 		if (errno == EBADF)
 			return connection_refuse(c, KVMATTR_NOT_A_VM,
 						 "VM %s: view %zu (VTL %u): %d is no open file "
@@ -97,8 +115,8 @@ static int request_registration(struct kvmattr *c, const struct kvmattr_vm *vm)
 					    .n_pages = vm->ram[i].range.n_pages,
 					    .private = vm->ram[i].is_private ? 1 : 0 };
 	c->is_registering = true;
-	r = connection_request(c, WIRE_REGISTER, parts, 3, c->executor.offered, 1 + vm->n_views,
-			       WIRE_REGISTERED, NULL);
+	r = connection_request(c, WIRE_REGISTER, parts, 3, c->executor.offered,
+			       c->executor.n_offered, WIRE_REGISTERED, NULL);
 	c->is_registering = false;
 	vmm_executor_close_offer(c);
 	return r;

@@ -224,7 +224,7 @@ static int send_resume(struct kvmattr *c)
 	resume.header =
 		wire_header_make(WIRE_RESUME, sizeof(resume) + parts[1].iov_len, link->request_id);
 	r = seqpacket_send(c->socket, parts, brings_views ? 2 : 1, executor->offered,
-			   brings_views ? 1 + executor->n_views : 0, MSG_DONTWAIT);
+			   brings_views ? executor->n_offered : 0, MSG_DONTWAIT);
 	vmm_executor_close_offer(c);
 	/* Of any other error, what is received says more. */
 	link->is_sent = r != -EAGAIN;

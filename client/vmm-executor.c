@@ -92,7 +92,11 @@ int vmm_executor_open(struct kvmattr *c)
 		.socket = -1, .n_targets = executor->n_views, .ops = &ops, .context = executor
 	};
 	executor->is_watchful = false;
-	memcpy(executor->offered + 1, executor->view_fds, sizeof(executor->view_fds));
+	memcpy(executor->offered + 1, executor->view_fds,
+	       executor->n_views * sizeof(executor->view_fds[0]));
+	memcpy(executor->offered + 1 + executor->n_views, executor->stats_fds,
+	       executor->n_stats * sizeof(executor->stats_fds[0]));
+	executor->n_offered = 1 + executor->n_views + executor->n_stats;
 	executor->poll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (executor->poll_fd < 0)
 		return -errno;
@@ -203,6 +207,8 @@ void vmm_executor_close(struct kvmattr *c)
 			close(executor->view_fds[i]);
 		executor->view_fds[i] = -1;
 	}
+	while (executor->n_stats)
+		close(executor->stats_fds[--executor->n_stats]);
 	executor->loop.socket = -1;
 }
 

@@ -4,6 +4,7 @@ noinst_LTLIBRARIES += daemon/libpolicy.la daemon/libserve.la
 
 daemon_libpolicy_la_SOURCES = \
 	daemon/allocate.c daemon/allocate.h \
+	daemon/latency.c daemon/latency.h \
 	daemon/policy/attribute-map.c daemon/policy/attribute-map.h \
 	daemon/policy/dialect.c daemon/policy/dialect.h \
 	daemon/policy/elements.c daemon/policy/elements.h \
@@ -19,7 +20,9 @@ daemon_libpolicy_la_SOURCES = \
 	daemon/policy/policy.c daemon/policy/policy.h \
 	daemon/policy/request.c daemon/policy/request.h \
 	daemon/policy/undo-log.c daemon/policy/undo-log.h \
+	daemon/vm-answer.c \
 	daemon/vm-batch.c daemon/vm-inspect.c daemon/vm-private.h \
+	daemon/vm-verify.c \
 	daemon/vm.c daemon/vm.h
 # The fold and the plan are loops over bytes that are worth vectorizing.
 daemon_libpolicy_la_CFLAGS = $(AM_CFLAGS) $(VECTORIZE)
@@ -58,8 +61,11 @@ daemon_libserve_la_SOURCES = \
 	daemon/serve/archivist.c daemon/serve/archivist.h \
 	daemon/serve/control.c daemon/serve/control.h \
 	daemon/serve/daemon.c daemon/serve/daemon.h \
+	daemon/serve/events.c daemon/serve/events.h \
 	daemon/serve/executor-link.c daemon/serve/executor-link.h \
+	daemon/serve/exposition.c daemon/serve/exposition.h \
 	daemon/serve/fd-store.c daemon/serve/fd-store.h \
+	daemon/serve/hosted-vm-executor.c daemon/serve/hosted-vm-private.h \
 	daemon/serve/hosted-vm.c daemon/serve/hosted-vm.h \
 	daemon/serve/import.c daemon/serve/import.h \
 	daemon/serve/journal-notes.c daemon/serve/journal-notes.h \
@@ -67,25 +73,40 @@ daemon_libserve_la_SOURCES = \
 	daemon/serve/json-put.c daemon/serve/json-put.h \
 	daemon/serve/json-text.c daemon/serve/json-text.h \
 	daemon/serve/jsonrpc.c daemon/serve/jsonrpc.h \
+	daemon/serve/kvm-stats.c daemon/serve/kvm-stats.h \
 	daemon/serve/listener.c daemon/serve/listener.h \
 	daemon/serve/map-walk.c daemon/serve/map-walk.h \
+	daemon/serve/method-arguments.c \
+	daemon/serve/method-words.c daemon/serve/method-words.h \
 	daemon/serve/method.c daemon/serve/method.h \
 	daemon/serve/methods-daemon.c \
+	daemon/serve/methods-event.c \
 	daemon/serve/methods-export.c \
 	daemon/serve/methods-journal.c \
+	daemon/serve/methods-kvm.c \
+	daemon/serve/methods-log.c \
 	daemon/serve/methods-map.c \
+	daemon/serve/methods-operate.c \
+	daemon/serve/methods-metrics.c \
 	daemon/serve/methods-past.c \
+	daemon/serve/methods-rpc.c \
+	daemon/serve/methods-stats.c \
 	daemon/serve/methods-vm.c \
 	daemon/serve/methods.c daemon/serve/methods.h \
+	daemon/serve/metrics.c daemon/serve/metrics.h \
+	daemon/serve/openrpc.c daemon/serve/openrpc.h \
+	daemon/serve/operation.c daemon/serve/operation.h \
 	daemon/serve/question.c daemon/serve/question.h \
 	daemon/serve/ram.c daemon/serve/ram.h \
 	daemon/serve/recovery.c daemon/serve/recovery.h \
 	daemon/serve/registration.c daemon/serve/registration.h \
+	daemon/serve/service-manager.c daemon/serve/service-manager.h \
 	daemon/serve/session-receive.c \
 	daemon/serve/session-requests.c \
 	daemon/serve/session-resume.c daemon/serve/session-resume.h \
 	daemon/serve/session.c daemon/serve/session.h \
 	daemon/serve/view-fds.c daemon/serve/view-fds.h \
+	daemon/serve/vm-events.c daemon/serve/vm-events.h \
 	daemon/serve/vm-fd.c daemon/serve/vm-fd.h \
 	daemon/serve/vm-journal-checkpoints.c \
 	daemon/serve/vm-journal-private.h \

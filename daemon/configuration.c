@@ -231,3 +231,41 @@ int configuration_read(struct configuration *configuration, const char *path)
 	*configuration = changed;
 	return 0;
 }
+
+static bool is_same(const struct setting *setting, const void *one, const void *other)
+{
+	switch (setting->type) {
+	case SETTING_PATH:
+		return !strcmp(*(char *const *)one, *(char *const *)other);
+	case SETTING_BOOLEAN:
+		return *(const bool *)one == *(const bool *)other;
+	default:
+		return *(const uint64_t *)one == *(const uint64_t *)other;
+	}
+}
+
+/* Where things are, and what was promised about them: for as long as the daemon runs. */
+static bool is_lasting(const struct setting *setting)
+{
+	return setting->type == SETTING_PATH || setting->type == SETTING_MODE ||
+	       setting->type == SETTING_DURABILITY;
+}
+
+void configuration_take_over(struct configuration *configuration, struct configuration *from)
+{
+	for (size_t i = 0; i < N_SETTINGS; i++) {
+		const struct setting *setting = &settings[i];
+		void *now = place(configuration, setting), *then = place(from, setting);
+
+		if (is_same(setting, now, then))
+			continue;
+		if (is_lasting(setting))
+			log_write(LOG_LEVEL_WARNING,
+				  "[%s] %s is another one now: that takes a restart",
+				  setting->section, setting->key);
+		else if (setting->type == SETTING_BOOLEAN)
+			*(bool *)now = *(bool *)then;
+		else
+			*(uint64_t *)now = *(uint64_t *)then;
+	}
+}

@@ -41,5 +41,7 @@ void configuration_destroy(struct configuration *configuration);
  */
 __attribute__((warn_unused_result)) int configuration_read(struct configuration *configuration,
 							   const char *path);
+/* What is another one in from, but for settings that take a restart: these the log names. */
+void configuration_take_over(struct configuration *configuration, struct configuration *from);
 
 #endif

@@ -15,6 +15,7 @@
 #include "serve/fd-store.h"
 #include "serve/listener.h"
 #include "serve/recovery.h"
+#include "serve/service-manager.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -118,7 +119,6 @@ static int configure(struct configuration *configuration, const struct options *
 	configuration->allow_simulated |= options->allow_simulated;
 	if (options->log_level >= 0)
 		configuration->log_level = (uint64_t)options->log_level;
-	log_set_level((enum log_level)configuration->log_level);
 	return 0;
 }
 
@@ -146,11 +146,11 @@ static int go_into_the_background(void)
 	return ends[1];
 }
 
-static void say_ready(int ready_fd, unsigned int n_vms)
+/* Whoever started the daemon without a service manager may go. */
+static void leave_terminal(int ready_fd)
 {
 	int null;
 
-	sd_notifyf(0, "READY=1\nSTATUS=Serving, %u VM(s) recovered", n_vms);
 	if (ready_fd < 0)
 		return;
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -163,6 +163,67 @@ static void say_ready(int ready_fd, unsigned int n_vms)
 	log_open(true);
 	(void)!write(ready_fd, "1", 1);
 	close(ready_fd);
+}
+
+/* What runs, and what it was told to be. */
+struct service {
+	const struct options *options;
+	struct configuration *configuration;
+	struct daemon daemon;
+	struct service_manager *manager;
+};
+
+static struct daemon_limits limits_of(const struct configuration *configuration)
+{
+	return (struct daemon_limits){
+		.vm = {
+			.max_pages_per_call = configuration->max_pages_per_call,
+			.max_elements_per_batch = configuration->max_elements_per_batch,
+			.executor_deadline_ms = (unsigned int)configuration->executor_deadline_ms,
+			.max_map_bytes = configuration->max_map_mib << 20,
+		},
+		.max_vms = (unsigned int)configuration->max_vms,
+		.max_sessions = (unsigned int)configuration->max_sessions,
+		.max_updates_in_flight = (unsigned int)configuration->max_updates_in_flight,
+		.owner_grace_ms = (unsigned int)configuration->owner_grace_ms,
+	};
+}
+
+/* Settings that can change while the daemon runs. */
+static void apply(const struct configuration *configuration, struct daemon *daemon)
+{
+	struct vm_journals *journals = &daemon->journals;
+	const struct hosted_vm *hosted;
+
+	log_set_level((enum log_level)configuration->log_level);
+	daemon->limits = limits_of(configuration);
+	daemon->allow_simulated = configuration->allow_simulated;
+	journals->segment_size = configuration->journal_segment_mib << 20;
+	journals->max_size = configuration->journal_mib << 20;
+	journals->max_past = (unsigned int)configuration->past_journals;
+	LIST_FOREACH (hosted, &daemon->vms, list)
+		if (hosted->vm)
+			vm_set_limits(hosted->vm, &daemon->limits.vm);
+}
+
+static void reload(evutil_socket_t unused, short events, void *context)
+{
+	struct service *service = context;
+	struct configuration configuration;
+
+	(void)unused;
+	(void)events;
+	service_manager_tell_reloading(service->manager);
+	if (configure(&configuration, service->options) < 0) {
+		log_write(LOG_LEVEL_ERROR, "the settings stay as they were");
+	} else {
+		configuration_take_over(service->configuration, &configuration);
+		apply(service->configuration, &service->daemon);
+		log_write(LOG_LEVEL_INFO, "settings were read anew%s",
+			  service->options->config ? "" : "; there is no file, see --config");
+	}
+	configuration_destroy(&configuration);
+	service_manager_tell_ready(service->manager);
 }
 
 static void stop(evutil_socket_t number, short events, void *base)
@@ -181,22 +242,6 @@ static void raise_fd_limit(void)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static struct daemon_limits limits_of(const struct configuration *configuration)
-{
-	return (struct daemon_limits){
-		.vm = {
-			.max_pages_per_call = configuration->max_pages_per_call,
-			.max_elements_per_batch = configuration->max_elements_per_batch,
-			.executor_deadline_ms = (unsigned int)configuration->executor_deadline_ms,
-			.max_map_bytes = configuration->max_map_mib << 20,
-		},
-		.max_vms = (unsigned int)configuration->max_vms,
-		.max_sessions = (unsigned int)configuration->max_sessions,
-		.max_updates_in_flight = (unsigned int)configuration->max_updates_in_flight,
-		.owner_grace_ms = (unsigned int)configuration->owner_grace_ms,
-	};
 }
 
 /* Where peers find the agent socket again, wherever they are by then. */
@@ -223,9 +268,6 @@ static int open_journals(const struct configuration *configuration, struct daemo
 	journals->base = daemon->base;
 	journals->archivist = archivist_new(daemon->base);
 	journals->durability = (enum durability)configuration->durability;
-	journals->segment_size = configuration->journal_segment_mib << 20;
-	journals->max_size = configuration->journal_mib << 20;
-	journals->max_past = (unsigned int)configuration->past_journals;
 	if (!journals->archivist)
 		log_write(LOG_LEVEL_ERROR, "there are no file descriptors left to begin with; "
 					   "raise LimitNOFILE");
@@ -245,53 +287,53 @@ static void close_journals(struct daemon *daemon)
 	free(daemon->journals_path);
 }
 
-/* Who asks it to stop while it starts is heard when it has started: it ends in good order. */
-static void hold_back_stops(int how)
+/* Who sends them while the daemon starts is heard when it has started: it ends in good order. */
+static void hold_back_signals(int how)
 {
-	sigset_t stops;
+	sigset_t signals;
 
-	sigemptyset(&stops);
-	sigaddset(&stops, SIGINT);
-	sigaddset(&stops, SIGTERM);
-	sigprocmask(how, &stops, NULL);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(how, &signals, NULL);
 }
 
 /* Serves until a signal says to stop. */
-static int run(const struct configuration *configuration, struct daemon *daemon, int control_socket,
-	       int ready_fd)
+static int run(struct service *service, int control_socket, int ready_fd)
 {
-	struct event *on_int = evsignal_new(daemon->base, SIGINT, stop, daemon->base);
-	struct event *on_term = evsignal_new(daemon->base, SIGTERM, stop, daemon->base);
+	struct event_base *base = service->daemon.base;
+	struct event *on_hangup = evsignal_new(base, SIGHUP, reload, service);
+	struct event *on_int = evsignal_new(base, SIGINT, stop, base);
+	struct event *on_term = evsignal_new(base, SIGTERM, stop, base);
 	struct control *control;
-	int r = control_new(daemon, control_socket, &control);
+	int r = control_new(&service->daemon, control_socket, &control);
 
 	if (r < 0) {
 		log_write(LOG_LEVEL_ERROR, "cannot serve the control socket: %s", strerror(-r));
 	} else {
+		event_add(on_hangup, NULL);
 		event_add(on_int, NULL);
 		event_add(on_term, NULL);
-		hold_back_stops(SIG_UNBLOCK);
+		hold_back_signals(SIG_UNBLOCK);
 		log_write(LOG_LEVEL_INFO, "%s serves in %s%s", PACKAGE_STRING,
-			  configuration->runtime_dir,
-			  configuration->allow_simulated ? ", simulated VMs allowed" : "");
-		say_ready(ready_fd, daemon->n_vms);
-		r = event_base_dispatch(daemon->base) < 0 ? -EIO : 0;
-		sd_notify(0, "STOPPING=1");
+			  service->configuration->runtime_dir,
+			  service->configuration->allow_simulated ? ", simulated VMs allowed" : "");
+		service_manager_tell_ready(service->manager);
+		leave_terminal(ready_fd);
+		r = event_base_dispatch(base) < 0 ? -EIO : 0;
 		control_free(control);
 	}
+	event_free(on_hangup);
 	event_free(on_int);
 	event_free(on_term);
 	return r;
 }
 
-static int serve(const struct configuration *configuration, struct fd_store *store,
-		 int agent_socket, int control_socket, int ready_fd)
+static int serve(struct service *service, struct fd_store *store, int agent_socket,
+		 int control_socket, int ready_fd)
 {
-	struct daemon daemon = {
-		.limits = limits_of(configuration),
-		.allow_simulated = configuration->allow_simulated,
-		.fd_store = store,
-	};
+	struct daemon *daemon = &service->daemon;
 	struct event_base *base = event_base_new();
 	struct listener *listener;
 	int r;
@@ -300,20 +342,25 @@ static int serve(const struct configuration *configuration, struct fd_store *sto
 		log_write(LOG_LEVEL_ERROR, "libevent finds no way to wait for events here");
 		return -ENOSYS;
 	}
-	daemon_init(&daemon, base);
-	tell_agent_socket(configuration, &daemon);
-	r = open_journals(configuration, &daemon);
+	daemon_init(daemon, base);
+	daemon->fd_store = store;
+	apply(service->configuration, daemon);
+	tell_agent_socket(service->configuration, daemon);
+	r = open_journals(service->configuration, daemon);
 	if (!r)
-		r = recovery_run(&daemon);
+		r = recovery_run(daemon);
 	if (!r) {
 		fd_store_forget_untaken(store);
-		listener = listener_new(&daemon, agent_socket);
-		r = run(configuration, &daemon, control_socket, ready_fd);
+		listener = listener_new(daemon, agent_socket);
+		service->manager = daemon->manager = service_manager_new(daemon);
+		r = run(service, control_socket, ready_fd);
+		service_manager_free(service->manager);
+		daemon->manager = NULL;
 		listener_free(listener);
 	}
-	daemon_destroy(&daemon);
-	if (daemon.journals_path)
-		close_journals(&daemon);
+	daemon_destroy(daemon);
+	if (daemon->journals_path)
+		close_journals(daemon);
 	event_base_free(base);
 	libevent_global_shutdown();
 	return r;
@@ -337,9 +384,9 @@ static int listen_in(const struct configuration *configuration, struct fd_store 
 	return fd;
 }
 
-static int hold_and_serve(const struct configuration *configuration, struct fd_store *store,
-			  int ready_fd)
+static int hold_and_serve(struct service *service, struct fd_store *store, int ready_fd)
 {
+	const struct configuration *configuration = service->configuration;
 	int runtime_lock, state_lock, agent_socket = -1, control_socket = -1, r;
 
 	runtime_lock = directory_hold(configuration->runtime_dir, 0755);
@@ -354,7 +401,7 @@ static int hold_and_serve(const struct configuration *configuration, struct fd_s
 	if (r >= 0)
 		r = control_socket = listen_in(configuration, store, CONTROL_SOCKET, SOCK_STREAM);
 	if (r >= 0)
-		r = serve(configuration, store, agent_socket, control_socket, ready_fd);
+		r = serve(service, store, agent_socket, control_socket, ready_fd);
 	else if (agent_socket >= 0)
 		close(agent_socket);
 	/* Where the sockets go on without us, peers find them as they are. */
@@ -371,6 +418,7 @@ int main(int argc, char **argv)
 {
 	struct options options = { .log_level = -1 };
 	struct configuration configuration;
+	struct service service = { .options = &options, .configuration = &configuration };
 	struct fd_store *store;
 	int r, ready_fd = -1;
 
@@ -381,14 +429,16 @@ int main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN); /* a journal that may not grow is an error, not the end */
 	raise_fd_limit();
 	r = configure(&configuration, &options);
+	if (!r)
+		log_set_level((enum log_level)configuration.log_level);
 	/* Under systemd the foreground is the background. */
 	if (!r && !options.foreground && !getenv("NOTIFY_SOCKET")) {
 		ready_fd = go_into_the_background();
 		r = ready_fd < 0 ? ready_fd : 0;
 	}
-	hold_back_stops(SIG_BLOCK);
+	hold_back_signals(SIG_BLOCK);
 	if (!r)
-		r = hold_and_serve(&configuration, store, ready_fd);
+		r = hold_and_serve(&service, store, ready_fd);
 	fd_store_free(store);
 	configuration_destroy(&configuration);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -38,10 +38,21 @@ const char *vm_state_name(const struct vm *vm)
 	static const char *const names[] = {
 		[VM_WAITING] = "waiting",     [VM_IDLE] = "idle",
 		[VM_EXECUTING] = "executing", [VM_UNDOING] = "undoing",
-		[VM_REPAIRING] = "repairing", [VM_STUCK] = "stuck",
+		[VM_REPAIRING] = "repairing", [VM_VERIFYING] = "verifying",
+		[VM_STUCK] = "stuck",
 	};
 
 	return names[vm->state];
+}
+
+bool vm_is_frozen(const struct vm *vm)
+{
+	return vm->is_frozen;
+}
+
+bool vm_is_still(const struct vm *vm)
+{
+	return vm->is_frozen && vm->state != VM_EXECUTING && vm->state != VM_UNDOING;
 }
 
 bool vm_is_degraded(const struct vm *vm)
@@ -54,8 +65,7 @@ size_t vm_queue_length(const struct vm *vm)
 	return vm->n_waiting;
 }
 
-/* The pages from gfn on of which all are RAM or none is. */
-static bool find_ram(const struct policy *policy, uint64_t *gfn, uint64_t limit, uint64_t *ret_end)
+bool vm_find_ram(const struct policy *policy, uint64_t *gfn, uint64_t limit, uint64_t *ret_end)
 {
 	uint64_t at = *gfn;
 
@@ -133,7 +143,7 @@ bool vm_next_run(const struct vm *vm, unsigned int vtl, uint64_t gfn, uint64_t l
 	assert(vtl < KVMATTR_N_VTLS && vm->policy->view_of_vtl[vtl] >= 0);
 	assert(limit <= KVMATTR_GFN_LIMIT);
 	view = &vm->policy->views[vm->policy->view_of_vtl[vtl]];
-	while (find_ram(vm->policy, &gfn, limit, &end)) {
+	while (vm_find_ram(vm->policy, &gfn, limit, &end)) {
 		struct vm_run next = look(vm, view, gfn, end);
 
 		if (!run.n_pages)

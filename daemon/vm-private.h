@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the rooms of a VM share: vm.c, which moves it; vm-batch.c, which takes updates into the
- * layers and back; vm-inspect.c, which only looks.
+ * layers and back; vm-answer.c, which ends them; vm-verify.c, which tells KVM what it was told;
+ * vm-inspect.c, which only looks.
  */
 #ifndef KVMATTRD_VM_PRIVATE_H
 #define KVMATTRD_VM_PRIVATE_H
@@ -15,6 +16,7 @@ struct vm {
 	const struct vm_ops *ops;
 	void *context;
 	enum vm_state state;
+	bool is_frozen;
 
 	struct vm_update_queue waiting; /* of the first, elements may be in the batch */
 	size_t n_waiting;
@@ -57,6 +59,15 @@ struct vm {
 	unsigned int repair_ms;
 	uint64_t repair_pages; /* of one call of the next repair */
 
+	struct { /* vm_verify()'s */
+		bool is_under_way;
+		bool is_behind_batch; /* had its turn; now a batch, if one waits */
+		uint64_t gfn;         /* RAM from here on is still to be told */
+		uint64_t n_at_once;   /* pages */
+		uint64_t n_pages;     /* that were told */
+		uint64_t n_calls;
+	} verification;
+
 	uint64_t commit;
 	uint64_t recorded; /* the number to be durable before what is in force may be answered */
 	uint64_t durable;
@@ -72,5 +83,32 @@ void vm_batch_form(struct vm *vm);
 void vm_batch_take_back(struct vm *vm);
 /* An update's elements in the layers are in force from now on. */
 void vm_batch_stand(struct vm *vm, struct vm_update *update);
+
+/* The update ends, as its status and text say; answered when that number is durable. */
+void vm_end_update(struct vm *vm, struct vm_update *update, uint64_t answer_behind);
+/* Nothing of the update is in the layers but what is in force. */
+void vm_refuse(struct vm *vm, struct vm_update *update, enum kvmattr_status status,
+	       const char *text);
+/* So for the first n that wait, which are answered. */
+void vm_refuse_waiting(struct vm *vm, size_t n, enum kvmattr_status status, const char *text);
+/* Answers what has ended, in that order, as far as what it says is durable. */
+void vm_answer_ended(struct vm *vm, uint64_t now_us);
+/* The VM goes: answers all that was submitted. */
+void vm_answer_the_rest(struct vm *vm, const char *text);
+
+/* Whatever is to be done next is, if nothing is under way. */
+void vm_go_on(struct vm *vm);
+/*
+ * Makes the plan for the next pages that are to be verified: vm->touched.  Returns false if there are
+ * none left.
+ */
+__attribute__((warn_unused_result)) bool vm_verification_plan(struct vm *vm);
+/* The plan's calls from vm->n_calls_done on, n of them, were made. */
+void vm_verification_count(struct vm *vm, size_t n);
+/* If one is under way, that is it. */
+void vm_verification_end(struct vm *vm, enum kvmattr_status status, const char *text);
+
+/* The next pages from *gfn on that are RAM, up to *ret_end; false if there are none below limit. */
+bool vm_find_ram(const struct policy *policy, uint64_t *gfn, uint64_t limit, uint64_t *ret_end);
 
 #endif

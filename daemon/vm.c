@@ -42,6 +42,11 @@ struct vm *vm_new(const char *name, struct policy *policy, const struct vm_limit
 	return vm;
 }
 
+void vm_set_limits(struct vm *vm, const struct vm_limits *limits)
+{
+	vm->limits = *limits;
+}
+
 void vm_restore(struct vm *vm, uint64_t commit, const struct page_ranges *unknown)
 {
 	assert(vm->state == VM_WAITING);
@@ -50,92 +55,14 @@ void vm_restore(struct vm *vm, uint64_t commit, const struct page_ranges *unknow
 	page_ranges_normalize(&vm->unknown);
 }
 
-/* ---- Answers ---------------------------------------------------------------------------------- */
-
-static void answer(struct vm *vm, struct vm_update *update, enum kvmattr_status status,
-		   const char *text)
-{
-	char *own_text = update->text;
-
-	update->text = NULL;
-	vm->statistics.updates++;
-	vm->statistics.updates_failed += status != KVMATTR_OK;
-	vm->ops->answer(vm->context, update, status, text);
-	free(own_text);
-}
-
-/* Answers what has ended, in that order, as far as what it says is durable. */
-static void answer_ended(struct vm *vm)
-{
-	struct vm_update *update;
-
-	if (vm->is_answering)
-		return; /* from within an answer: its turn comes */
-	vm->is_answering = true;
-	while ((update = TAILQ_FIRST(&vm->ended)) && update->answer_behind <= vm->durable) {
-		TAILQ_REMOVE(&vm->ended, update, queue);
-		answer(vm, update, update->status, update->text ? update->text : "");
-	}
-	vm->is_answering = false;
-}
-
-static void end_update(struct vm *vm, struct vm_update *update, uint64_t answer_behind)
-{
-	update->commit = vm->commit;
-	update->answer_behind = answer_behind;
-	TAILQ_INSERT_TAIL(&vm->ended, update, queue);
-}
-
-/* Nothing of the update is in the layers but what is in force. */
-static void refuse(struct vm *vm, struct vm_update *update, enum kvmattr_status status,
-		   const char *text)
-{
-	vm->ops->refused(vm->context, update, status, text);
-	update->status = status;
-	update->text = allocate_string(text);
-	end_update(vm, update, update->n_in_force ? vm->recorded : 0);
-}
-
-/* So for the first n that wait. */
-static void refuse_waiting(struct vm *vm, size_t n, enum kvmattr_status status, const char *text)
-{
-	for (; n; n--) {
-		struct vm_update *update = TAILQ_FIRST(&vm->waiting);
-
-		TAILQ_REMOVE(&vm->waiting, update, queue);
-		vm->n_waiting--;
-		refuse(vm, update, status, text);
-	}
-	answer_ended(vm);
-	vm->ops->settled(vm->context);
-}
-
-static void answer_the_rest(struct vm *vm, const char *text)
-{
-	struct vm_update *update;
-
-	while ((update = TAILQ_FIRST(&vm->ended))) {
-		TAILQ_REMOVE(&vm->ended, update, queue);
-		if (update->answer_behind > vm->durable)
-			answer(vm, update, KVMATTR_NO_VM, text);
-		else
-			answer(vm, update, update->status, update->text ? update->text : "");
-	}
-	while ((update = TAILQ_FIRST(&vm->waiting))) {
-		TAILQ_REMOVE(&vm->waiting, update, queue);
-		vm->n_waiting--;
-		answer(vm, update, KVMATTR_NO_VM, text);
-	}
-	vm->ops->settled(vm->context);
-}
-
 void vm_free(struct vm *vm, const char *text)
 {
 	if (!vm)
 		return;
 	vm->ops->set_timer(vm->context, 0);
 	vm_batch_take_back(vm);
-	answer_the_rest(vm, text);
+	vm_verification_end(vm, KVMATTR_NO_VM, text);
+	vm_answer_the_rest(vm, text);
 	plan_destroy(&vm->plan);
 	page_ranges_destroy(&vm->touched);
 	page_ranges_destroy(&vm->unknown);
@@ -144,14 +71,6 @@ void vm_free(struct vm *vm, const char *text)
 	free(vm->parts);
 	free(vm->name);
 	free(vm);
-}
-
-void vm_durable(struct vm *vm, uint64_t number)
-{
-	assert(number >= vm->durable);
-	vm->durable = number;
-	answer_ended(vm);
-	vm->ops->settled(vm->context);
 }
 
 /* ---- Batches ---------------------------------------------------------------------------------- */
@@ -179,7 +98,7 @@ static bool record(struct vm *vm, const struct vm_batch *batch, bool is_in_force
 static void commit_batch(struct vm *vm)
 {
 	struct vm_update *update = TAILQ_FIRST(&vm->waiting);
-	uint64_t took_us = vm->ops->now_us(vm->context) - vm->batch_started_us;
+	uint64_t now_us = vm->ops->now_us(vm->context), took_us = now_us - vm->batch_started_us;
 
 	policy_undo_log_clear(vm->undo);
 	vm->commit++;
@@ -192,8 +111,8 @@ static void commit_batch(struct vm *vm)
 	while ((update = TAILQ_FIRST(&vm->batch))) {
 		TAILQ_REMOVE(&vm->batch, update, queue);
 		vm_batch_stand(vm, update);
-		end_update(vm, update, vm->recorded);
-		answer_ended(vm);
+		vm_end_update(vm, update, vm->recorded);
+		vm_answer_ended(vm, now_us);
 	}
 	/* After a refusal, back to long batches step by step. */
 	vm->batch_limit *= 2;
@@ -212,7 +131,7 @@ static void fail_batch(struct vm *vm)
 	snprintf(text, sizeof(text),
 		 "the journal cannot be written: %s; nothing was changed; %s and try again",
 		 error ? error : "unknown error", is_full ? "make room" : "see to its disk");
-	refuse_waiting(vm, vm->n_parts, KVMATTR_JOURNAL_FAILED, text);
+	vm_refuse_waiting(vm, vm->n_parts, KVMATTR_JOURNAL_FAILED, text);
 }
 
 static void execute(struct vm *vm)
@@ -222,16 +141,22 @@ static void execute(struct vm *vm)
 	vm->ops->execute(vm->context, &vm->plan, vm->n_calls_done);
 }
 
-/* Makes the plan for these pages; returns whether there is anything to do. */
-static bool make_plan(struct vm *vm, struct page_ranges *pages, uint64_t pages_per_call)
+/* The plan that was made, for these pages, is the one that is carried out next. */
+static void take_plan(struct vm *vm, struct page_ranges *pages, uint64_t pages_per_call)
 {
-	page_ranges_normalize(pages);
-	plan_make(&vm->plan, vm->policy, pages, pages_per_call);
 	vm->pages_per_call = pages_per_call;
 	vm->planned = pages;
 	vm->n_calls_done = 0;
 	vm->n_retries = 0;
 	vm->n_refused = 0;
+}
+
+/* Makes the plan for these pages; returns whether there is anything to do. */
+static bool make_plan(struct vm *vm, struct page_ranges *pages, uint64_t pages_per_call)
+{
+	page_ranges_normalize(pages);
+	plan_make(&vm->plan, vm->policy, pages, pages_per_call);
+	take_plan(vm, pages, pages_per_call);
 	return vm->plan.n_calls;
 }
 
@@ -300,8 +225,33 @@ static bool end_turn(struct vm *vm)
 	return true;
 }
 
-/* First what KVM may hold wrongly, then what waits, until a plan is under way or nothing waits. */
-static void start_next(struct vm *vm)
+/* Is there a batch to be made? */
+static bool has_waiting(const struct vm *vm)
+{
+	return !TAILQ_EMPTY(&vm->waiting) && !vm->is_frozen;
+}
+
+/* The next part of a verification, if it is its turn.  Returns whether a plan is under way. */
+static bool begin_verifying(struct vm *vm)
+{
+	if (!vm->verification.is_under_way || (vm->verification.is_behind_batch && has_waiting(vm)))
+		return false;
+	if (!vm_verification_plan(vm)) {
+		vm_verification_end(vm, KVMATTR_OK, "");
+		return false;
+	}
+	vm->verification.is_behind_batch = true;
+	take_plan(vm, &vm->touched, vm->limits.max_pages_per_call);
+	vm->state = VM_VERIFYING;
+	execute(vm);
+	return true;
+}
+
+/*
+ * First what KVM may hold wrongly, then, in turn, what is verified and what waits, until a plan is
+ * under way or nothing is left to do.
+ */
+static void find_next(struct vm *vm)
 {
 	vm->state = VM_EXECUTING; /* what is submitted from within an answer waits */
 	begin_turn(vm, vm->ops->now_us(vm->context));
@@ -321,8 +271,11 @@ static void start_next(struct vm *vm)
 			vm->repair_ms = FIRST_REPAIR_MS;
 			vm->repair_pages = vm->limits.max_pages_per_call;
 		}
-		if (TAILQ_EMPTY(&vm->waiting))
+		if (begin_verifying(vm))
+			return;
+		if (!has_waiting(vm))
 			break;
+		vm->verification.is_behind_batch = false;
 		vm->has_tried_repair = false;
 		vm->batch_started_us = vm->ops->now_us(vm->context);
 		vm_batch_form(vm);
@@ -342,6 +295,36 @@ static void start_next(struct vm *vm)
 	}
 }
 
+static void tell_if_still(struct vm *vm)
+{
+	if (vm_is_still(vm))
+		vm->ops->still(vm->context);
+}
+
+static void start_next(struct vm *vm)
+{
+	find_next(vm);
+	tell_if_still(vm);
+}
+
+void vm_go_on(struct vm *vm)
+{
+	if (vm->state == VM_IDLE && !vm->is_giving_way)
+		start_next(vm);
+}
+
+void vm_freeze(struct vm *vm)
+{
+	vm->is_frozen = true;
+	tell_if_still(vm);
+}
+
+void vm_thaw(struct vm *vm)
+{
+	vm->is_frozen = false;
+	vm_go_on(vm);
+}
+
 void vm_start(struct vm *vm)
 {
 	assert(vm->state == VM_WAITING);
@@ -355,16 +338,16 @@ void vm_submit(struct vm *vm, struct vm_update *update)
 	update->status = KVMATTR_OK;
 	update->text = NULL;
 	if (vm->state == VM_STUCK) {
-		refuse(vm, update, KVMATTR_EXECUTOR_STUCK,
-		       kvmattr_status_text(KVMATTR_EXECUTOR_STUCK));
-		answer_ended(vm);
+		vm_refuse(vm, update, KVMATTR_EXECUTOR_STUCK,
+			  kvmattr_status_text(KVMATTR_EXECUTOR_STUCK));
+		vm_answer_ended(vm, vm->ops->now_us(vm->context));
 		vm->ops->settled(vm->context);
 		return;
 	}
 	TAILQ_INSERT_TAIL(&vm->waiting, update, queue);
 	vm->n_waiting++;
-	if (vm->state == VM_IDLE && !vm->is_giving_way)
-		start_next(vm);
+	if (!vm->is_frozen)
+		vm_go_on(vm);
 }
 
 /* ---- What becomes of a plan -------------------------------------------------------------------- */
@@ -385,7 +368,7 @@ static void fail_first(struct vm *vm)
 
 	snprintf(text, sizeof(text), "KVM refused it at GFN 0x%" PRIx64 " with %s: %s",
 		 vm->refused_gfn, error ? error : "an unknown error", kvmattr_status_text(status));
-	refuse_waiting(vm, 1, status, text);
+	vm_refuse_waiting(vm, 1, status, text);
 }
 
 /* The batch is taken back.  Half as much at a time finds the element that KVM refuses. */
@@ -437,6 +420,10 @@ static void end_plan(struct vm *vm)
 	case VM_UNDOING:
 		note_refused(vm);
 		end_undo(vm);
+		return;
+	case VM_VERIFYING:
+		note_refused(vm);
+		start_next(vm);
 		return;
 	default:
 		assert(vm->state == VM_REPAIRING);
@@ -514,6 +501,8 @@ void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial)
 	/* A repair walks through unknown: what it leaves behind is gathered beside it. */
 	plan_applied(&vm->plan, vm->policy, vm->n_calls_done, n_done, error, n_partial,
 		     vm->state == VM_REPAIRING ? &vm->touched : &vm->unknown);
+	if (vm->state == VM_VERIFYING)
+		vm_verification_count(vm, n_done);
 	for (size_t i = 0; i < n_done; i++)
 		vm->statistics.call_pages += vm->plan.calls[vm->n_calls_done + i].n_pages;
 	vm->statistics.calls += n_done;
@@ -546,7 +535,9 @@ static void get_stuck(struct vm *vm)
 		 "the executor has not answered for %u ms; updates are refused until it does",
 		 vm->limits.executor_deadline_ms);
 	vm->ops->report(vm->context, true, text);
-	refuse_waiting(vm, vm->n_waiting, KVMATTR_EXECUTOR_STUCK, text);
+	vm_verification_end(vm, KVMATTR_EXECUTOR_STUCK, text);
+	vm_refuse_waiting(vm, vm->n_waiting, KVMATTR_EXECUTOR_STUCK, text);
+	tell_if_still(vm);
 }
 
 void vm_timer(struct vm *vm)

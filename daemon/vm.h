@@ -12,6 +12,7 @@
  *	                    │                  │                              half as many at a time
  *	                    │                  └─ the journal does not take its end ─► undoing ──► idle
  *	                    └─ no answer in time ─► stuck ──answer──► repairing ──► idle
+ *	idle ──asked to verify──► verifying ──► idle, between two batches
  *
  * One batch is under way at a time; what arrives meanwhile is the next.  When KVM refuses a call,
  * the batch is taken back, in the layers and in KVM, and tried again half as long: the element
@@ -23,11 +24,15 @@
  * updates are refused; the next batch tries again, so the VM goes on by itself when the journal does.
  * Where answers have to wait for the disk, the next batches do not.
  *
+ * A frozen VM begins no batch: what arrives waits, and the commit number stays what it is.  Repairs
+ * go on, since a protection that is not in force is worse than a VM that is not quite still.
+ *
  * Knows no socket, no libevent, no JSON, no file.  One thread.
  */
 #ifndef KVMATTRD_VM_H
 #define KVMATTRD_VM_H
 
+#include "latency.h"
 #include "policy/fold.h"
 #include "policy/plan.h"
 #include "policy/policy.h"
@@ -58,6 +63,14 @@ struct vm_batch {
 struct vm_in_force {
 	uint64_t commit;
 	bool is_all_known; /* KVM is known to hold what it is to hold, on every page */
+};
+
+/* What came of vm_verify(). */
+struct vm_verification {
+	enum kvmattr_status status; /* KVMATTR_OK: it has been through all of RAM */
+	const char *text;           /* why it has not, or "" */
+	uint64_t n_pages;           /* that KVM took, in all views */
+	uint64_t n_calls;
 };
 
 /* What a VM needs of the world.  context is the VM's. */
@@ -94,6 +107,10 @@ struct vm_ops {
 	void (*settled)(void *context);
 	/* Call vm_timer() in so many milliseconds, instead of any earlier request; 0: never mind. */
 	void (*set_timer)(void *context, unsigned int timeout_ms);
+	/* It is frozen, and nothing is under way (any more); may be told more than once. */
+	void (*still)(void *context);
+	/* The verification that vm_verify() began is over; told once. */
+	void (*verified)(void *context, const struct vm_verification *verification);
 	/* The VM's state in a sentence for the log has changed: degraded, recovered, stuck. */
 	void (*report)(void *context, bool is_trouble, const char *text);
 	uint64_t (*now_us)(void *context); /* monotonic */
@@ -136,6 +153,7 @@ enum vm_state {
 	VM_EXECUTING,
 	VM_UNDOING,
 	VM_REPAIRING,
+	VM_VERIFYING,
 	VM_STUCK,
 };
 
@@ -154,6 +172,7 @@ struct vm_statistics {
 	uint64_t retries;       /* calls made again after a transient error */
 	uint64_t batch_us_total; /* from the first call to the last answer */
 	uint64_t batch_us_max;
+	struct latency latency; /* of updates: from received_us to the answer */
 };
 
 /*
@@ -167,6 +186,8 @@ struct vm *vm_new(const char *name, struct policy *policy, const struct vm_limit
  * of these pages it is not known what KVM holds (copied).
  */
 void vm_restore(struct vm *vm, uint64_t commit, const struct page_ranges *unknown);
+/* Others than it was made with, from the next batch on. */
+void vm_set_limits(struct vm *vm, const struct vm_limits *limits);
 /* There is an executor from now on. */
 void vm_start(struct vm *vm);
 /*
@@ -184,8 +205,25 @@ void vm_submit(struct vm *vm, struct vm_update *update);
  */
 void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial);
 void vm_timer(struct vm *vm);
+/* The longest times among the statistics begin anew. */
+void vm_forget_maxima(struct vm *vm);
 /* All that was recorded up to this number is on the disk: what waited for it is answered. */
 void vm_durable(struct vm *vm, uint64_t number);
+
+/*
+ * From now on no batch is begun; the one that is under way goes to its end, in force or taken back.
+ * still() is told when it has.
+ */
+void vm_freeze(struct vm *vm);
+void vm_thaw(struct vm *vm);
+
+/*
+ * Tells KVM all anew: what every page of RAM is to be, in every view, whatever it was told before.
+ * Some pages at a time, and a batch between them if one waits.  KVMATTR_OK: verified() is told when
+ * it is over, which may be before this returns.  KVMATTR_OPERATION_DENIED: one is under way already;
+ * KVMATTR_EXECUTOR_STUCK: it could not begin.
+ */
+__attribute__((warn_unused_result)) enum kvmattr_status vm_verify(struct vm *vm);
 
 /* Looking in. */
 const char *vm_name(const struct vm *vm);
@@ -194,6 +232,9 @@ const struct vm_statistics *vm_statistics(const struct vm *vm);
 uint64_t vm_commit(const struct vm *vm);
 enum vm_state vm_state(const struct vm *vm);
 const char *vm_state_name(const struct vm *vm);
+bool vm_is_frozen(const struct vm *vm);
+/* It is frozen and no batch is under way: vm_commit() stays what it is. */
+bool vm_is_still(const struct vm *vm);
 /* Some page may not be enforced as the policy says, and KVM did not take the repair so far. */
 bool vm_is_degraded(const struct vm *vm);
 /*

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * KVM's memory attributes, in each dialect that a kernel may speak.
+ * KVM's memory attributes, in each dialect that a kernel may speak; and its statistics of a VM.
  *
  * Distributions' kernel headers have some of these symbols or none, and never those of the
  * series that were not merged, so the numbers are kept here, under names that cannot clash.
  * Sources: include/uapi/linux/kvm.h of Linux 6.8 (mainline); "KVM: x86: Introduce memory
  * attributes for VSM", June 2024 (deny); "KVM: mm: fd-based approach for supporting KVM",
- * version 10, December 2022 (v10); the NO_ACCESS bit that VSM's developers asked of it (v10na).
+ * version 10, December 2022 (v10); the NO_ACCESS bit that VSM's developers asked of it (v10na);
+ * Documentation/virt/kvm/api.rst, 4.133, of Linux 5.14 (KVM_GET_STATS_FD).
  */
 #ifndef KVMATTR_KVM_ABI_H
 #define KVMATTR_KVM_ABI_H
@@ -57,5 +58,39 @@ _Static_assert(sizeof(struct kvm_abi_memory_attributes) == 32, "KVM's own layout
 
 /* The only VM type on which a stock kernel has memory attributes without confidential hardware */
 #define KVM_ABI_X86_SW_PROTECTED_VM 1
+
+/*
+ * A descriptor from which a VM's statistics are read (5.14).  It starts with a header, which says
+ * where the descriptors of the statistics are, and where their values.
+ */
+#define KVM_ABI_GET_STATS_FD _IO(KVM_ABI_IO, 0xce)
+
+struct kvm_abi_stats_header {
+	uint32_t flags; /* 0 */
+	uint32_t name_size;
+	uint32_t num_desc;
+	uint32_t id_offset;
+	uint32_t desc_offset;
+	uint32_t data_offset;
+};
+_Static_assert(sizeof(struct kvm_abi_stats_header) == 24, "KVM's own layout");
+
+/* Followed by name_size bytes of name, NUL-terminated. */
+struct kvm_abi_stats_desc {
+	uint32_t flags;
+	int16_t exponent;
+	uint16_t size;        /* values of 8 bytes */
+	uint32_t offset;      /* of the first, in bytes from data_offset on */
+	uint32_t bucket_size; /* of a linear histogram */
+};
+_Static_assert(sizeof(struct kvm_abi_stats_desc) == 16, "KVM's own layout");
+
+/* What a statistic is, in its flags */
+#define KVM_ABI_STATS_TYPE        0xFu
+#define KVM_ABI_STATS_CUMULATIVE  0u
+#define KVM_ABI_STATS_INSTANT     1u
+#define KVM_ABI_STATS_PEAK        2u
+#define KVM_ABI_STATS_LINEAR_HIST 3u
+#define KVM_ABI_STATS_LOG_HIST    4u
 
 #endif

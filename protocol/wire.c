@@ -139,6 +139,8 @@ static const char *check_view(const struct wire_view *view)
 		return "view.vtl";
 	if (view->abi >= KVMATTR_N_ABIS)
 		return "view.abi";
+	if (view->has_stats > 1)
+		return "view.has_stats";
 	if (view->reserved || view->reserved2)
 		return "view.reserved";
 	return view->supported ? "view.supported" : NULL;
@@ -181,6 +183,8 @@ static const char *check_probed_view(const struct wire_view *view)
 		return "view.vtl";
 	if (view->abi == KVMATTR_ABI_PROBE || view->abi >= KVMATTR_N_ABIS)
 		return "view.abi";
+	if (view->has_stats)
+		return "view.has_stats";
 	return view->reserved || view->reserved2 ? "view.reserved" : NULL;
 }
 
@@ -195,6 +199,15 @@ size_t wire_element_size(unsigned int form)
 	return form == WIRE_FORM_PAGES    ? sizeof(uint64_t)
 	       : form == WIRE_FORM_RANGES ? sizeof(struct kvmattr_range)
 					  : 0;
+}
+
+uint32_t wire_count_stats(const struct wire_view *views, uint32_t n)
+{
+	uint32_t n_stats = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		n_stats += views[i].has_stats;
+	return n_stats;
 }
 
 const char *wire_get_update_list(const void *data, size_t size, struct wire_update_list *ret)

@@ -26,8 +26,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-en
 #define WIRE_VERSION     1
 #define WIRE_MAX_MESSAGE 65536u
 #define WIRE_TEXT_SIZE   256
-/* Fds in one message: an executor's socket and one for each view. */
-#define WIRE_MAX_FDS (1 + KVMATTR_N_VTLS)
+/* Fds in one message: an executor's socket, one for each view, and the views' statistics. */
+#define WIRE_MAX_FDS (1 + 2 * KVMATTR_N_VTLS)
 
 enum wire_type {
 	/* agent socket */
@@ -35,7 +35,7 @@ enum wire_type {
 	WIRE_WELCOME = 2,  /* daemon: its answer */
 	WIRE_ERROR = 3,    /* daemon: a request was refused, or (closing) the protocol broken */
 	WIRE_BYE = 4,      /* either: the last message, and why */
-	WIRE_REGISTER = 5, /* peer, becoming an owner; fds: executor socket, then the views */
+	WIRE_REGISTER = 5, /* peer, becoming an owner; fds: see struct wire_register */
 	WIRE_REGISTERED = 6,
 	WIRE_UPDATE = 7, /* owner or agent: one or many updates; header.id: the first's seqno */
 	WIRE_ANSWER = 8, /* header.id: the last seqno that is answered */
@@ -110,8 +110,9 @@ _Static_assert(sizeof(struct wire_notice) == 280, "layout");
 
 struct wire_view {
 	uint8_t vtl;
-	uint8_t abi; /* enum kvmattr_abi; REGISTER: the pin */
-	uint16_t reserved;
+	uint8_t abi;       /* enum kvmattr_abi; REGISTER: the pin */
+	uint8_t has_stats; /* REGISTER: 1: its KVM statistics' fd came; REGISTERED: 0 */
+	uint8_t reserved;
 	uint32_t reserved2;
 	uint64_t supported; /* REGISTERED: the attribute bits that the kernel takes; REGISTER: 0 */
 };
@@ -127,7 +128,11 @@ _Static_assert(sizeof(struct wire_ram) == 24, "layout");
 
 #define WIRE_MAX_RAM 1024u
 
-/* Followed by n_views struct wire_view, then n_ram struct wire_ram. */
+/*
+ * Followed by n_views struct wire_view, then n_ram struct wire_ram.  fds: the daemon's end of the
+ * executor's socket; the views' VMs; of the views that have them, in the same order, what
+ * KVM_GET_STATS_FD gave on that VM.
+ */
 struct wire_register {
 	struct wire_header header;
 	char name[KVMATTR_NAME_SIZE];
@@ -154,8 +159,8 @@ _Static_assert(sizeof(struct wire_restarted) == 16, "layout");
 
 /*
  * On a new connection, after its WELCOME, or after RESTARTED on the old one.  Followed by n_views
- * struct wire_view, as in REGISTER; fds: executor socket, then the views.  Both from an owner on a
- * new connection; else n_views is 0 and there are no fds.
+ * struct wire_view, and with fds, as in REGISTER: both from an owner on a new connection; else
+ * n_views is 0 and there are no fds.
  */
 struct wire_resume {
 	struct wire_header header;
@@ -393,5 +398,7 @@ uint64_t wire_page_at(const uint8_t *elements, uint32_t i);
 struct kvmattr_range wire_range_at(const uint8_t *elements, uint32_t i);
 /* The size in bytes of one element of that form; 0 for WIRE_FORM_NONE. */
 size_t wire_element_size(unsigned int form);
+/* How many of n views, as their owner names them, have a descriptor of statistics. */
+uint32_t wire_count_stats(const struct wire_view *views, uint32_t n);
 
 #endif

@@ -17,6 +17,7 @@ integration_tests =
 
 include tests/unit/automake.mk
 include tests/integration/automake.mk
+include tests/clients/automake.mk
 include tests/kernel/automake.mk
 include tests/bench/automake.mk
 include tests/crash/automake.mk

@@ -3,6 +3,7 @@
 #include "vsm-cases.h"
 
 #include "vsm-check.h"
+#include "vsm-statistics.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -314,15 +315,35 @@ static void check_registration(struct check *check, int expected_abi, const char
 		     "the %s makes the calls", place);
 }
 
+/* How often KVM has been asked to flush all TLBs of VTL 0's VM, which each protection does. */
+static uint64_t case_statistics(struct check *check, const char *when, uint64_t at_least)
+{
+	char label[CHECK_LABEL_SIZE];
+	const char *wrong;
+	uint64_t n = 0;
+
+	if (!check->vmm->control_socket)
+		return 0;
+	check_label(check, label, "KVM's statistics %s", when);
+	wrong = statistics_read(check->vmm->control_socket, check->vmm->name, 0,
+				"remote_tlb_flush_requests", &n);
+	check_report(!wrong && n >= at_least, label,
+		     "remote_tlb_flush_requests is %" PRIu64 ", expected %" PRIu64 " or more%s%s",
+		     n, at_least, wrong ? ": " : "", wrong ? wrong : "");
+	return n;
+}
+
 void cases_run(struct vmm *vmm, int expected_abi, const char *expected_executor)
 {
 	struct check check = { .vmm = vmm };
 	char label[CHECK_LABEL_SIZE];
+	uint64_t n_flushes;
 	int r = model_init(&check.model, vmm->registration.views[0].abi, vmm->ram.n_pages);
 
 	if (r)
 		check_bail_out("model", r, NULL);
 	check_registration(&check, expected_abi, expected_executor);
+	n_flushes = case_statistics(&check, "before any layer", 0);
 	check_label(&check, label, "before any layer");
 	check_page(&check, label, LONE_GFN);
 	case_default(&check);
@@ -345,6 +366,7 @@ void cases_run(struct vmm *vmm, int expected_abi, const char *expected_executor)
 	case_history(&check);
 	for (unsigned int vtl = 0; vtl < VMM_N_VTLS; vtl++)
 		check_map(&check, vtl);
+	case_statistics(&check, "after all that", n_flushes + 1);
 	case_agent_gone(&check);
 	model_destroy(&check.model);
 }

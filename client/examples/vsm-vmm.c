@@ -32,6 +32,7 @@
 struct options {
 	const char *name;
 	const char *agent_socket;
+	const char *control_socket;
 	int expected_abi;              /* enum kvmattr_abi, or -1 */
 	const char *expected_executor; /* "vmm", "daemon", or NULL */
 	bool runs_loop;
@@ -51,7 +52,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static void bail_out(const char 
 
 /* ---- The VMM's side of libkvmattr ---------------------------------------------------------- */
 
-static void vmm_register(struct vmm *vmm, const char *name)
+static void vmm_register(struct vmm *vmm)
 {
 	struct kvmattr_ram ram = { .range = { .gfn = 0, .n_pages = vmm->ram.n_pages } };
 	struct kvmattr_view views[VMM_N_VTLS] = {
@@ -59,7 +60,7 @@ static void vmm_register(struct vmm *vmm, const char *name)
 		{ .vtl = 1, .fd = guest_fd(vmm->vtl[1]) },
 	};
 	struct kvmattr_vm vm = {
-		.name = name,
+		.name = vmm->name,
 		.views = views,
 		.n_views = VMM_N_VTLS,
 		.ram = &ram,
@@ -74,7 +75,7 @@ static void vmm_register(struct vmm *vmm, const char *name)
 			 kvmattr_status_text(r));
 	r = kvmattr_register(vmm->owner, &vm, &vmm->registration);
 	if (r)
-		bail_out("VM %s cannot be registered: %s", name, kvmattr_message(vmm->owner));
+		bail_out("VM %s cannot be registered: %s", vmm->name, kvmattr_message(vmm->owner));
 	if (vmm->registration.executor_in_daemon)
 		vmm->runs_loop = false;
 	else if (!vmm->runs_loop) {
@@ -138,6 +139,7 @@ static void print_usage(FILE *stream)
 		"Has kvmattrd protect a two-VTL guest, and compares what the guest may do with the "
 		"policy.\n\n"
 		"  --socket PATH           the daemon's agent socket\n"
+		"  --control PATH          the daemon's control socket: KVM's statistics are read there\n"
 		"  --name NAME             the VM's name (default: vsm-vmm)\n"
 		"  --executor thread|loop  the library's thread, or this program's event loop\n"
 		"  --expect-abi NAME       fail unless the kernel speaks mainline, deny, v10, v10na\n"
@@ -150,6 +152,7 @@ static struct options parse_options(int argc, char **argv)
 {
 	static const struct option table[] = {
 		{ "socket", required_argument, NULL, 's' },
+		{ "control", required_argument, NULL, 'c' },
 		{ "name", required_argument, NULL, 'n' },
 		{ "executor", required_argument, NULL, 'x' },
 		{ "expect-abi", required_argument, NULL, 'A' },
@@ -165,6 +168,9 @@ static struct options parse_options(int argc, char **argv)
 		switch (c) {
 		case 's':
 			options.agent_socket = optarg;
+			break;
+		case 'c':
+			options.control_socket = optarg;
 			break;
 		case 'n':
 			options.name = optarg;
@@ -223,7 +229,10 @@ static bool vmm_make_guest(struct vmm *vmm, int kvm, const struct options *optio
 int main(int argc, char **argv)
 {
 	struct options options = parse_options(argc, argv);
-	struct vmm vmm = { .agent_socket = options.agent_socket, .runs_loop = options.runs_loop };
+	struct vmm vmm = { .name = options.name,
+			   .agent_socket = options.agent_socket,
+			   .control_socket = options.control_socket,
+			   .runs_loop = options.runs_loop };
 	struct guest *ordinary;
 	int kvm, r, n_failed;
 
@@ -245,7 +254,7 @@ int main(int argc, char **argv)
 	if (vmm_make_guest(&vmm, kvm, &options)) {
 		cases_refuse_wrong_pin(vmm.agent_socket, options.name, vmm.vtl[0],
 				       options.expected_abi);
-		vmm_register(&vmm, options.name);
+		vmm_register(&vmm);
 		vmm_delegate_vtl1(&vmm);
 		cases_run(&vmm, options.expected_abi, options.expected_executor);
 	} else {

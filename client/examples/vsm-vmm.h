@@ -5,7 +5,8 @@
  * vsm-vmm.c is the VMM, and the example of a VMM's side of libkvmattr; vsm-agent.c is the
  * example of an agent's side; vsm-guest.c is KVM.  vsm-cases.c asks whether what the agent was
  * promised holds in the guest, vsm-check.c compares (and asks, as a VMM does when its guest was
- * stopped, which VTL gets the intercept), and vsm-model.c says what should hold.
+ * stopped, which VTL gets the intercept), and vsm-model.c says what should hold; vsm-statistics.c
+ * asks what KVM itself has counted meanwhile.
  */
 #ifndef VSM_VMM_H
 #define VSM_VMM_H
@@ -20,7 +21,9 @@
 #define VMM_N_VTLS 2
 
 struct vmm {
-	const char *agent_socket; /* the daemon's; NULL: the library's default */
+	const char *name;
+	const char *agent_socket;   /* the daemon's; NULL: the library's default */
+	const char *control_socket; /* the daemon's; NULL: KVM's statistics are not asked for */
 	struct guest_ram ram;
 	struct guest *vtl[VMM_N_VTLS];
 	struct kvmattr *owner;

@@ -22,7 +22,8 @@ struct blame_entry {
 	struct blame_place place;
 	uint64_t time_us;
 	bool has_session;
-	bool is_import; /* without a session: an import, or else the registration */
+	bool is_operators; /* without a session: an operator's, */
+	bool is_import;    /* an import's, or else the registration's */
 	struct vm_record_session session;
 	uint64_t seqno;
 	struct policy_element element; /* its range holds the page, if its kind has ranges */

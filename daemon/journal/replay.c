@@ -360,7 +360,12 @@ static int apply_elements(struct replay *replay, const struct vm_record_part *pa
 		.mbec = update->mbec,
 	};
 	struct replay_step step = {
-		replay->commit + 1, replay->batch_us, facts, part->seqno, &element, 0, 0
+		.commit = replay->commit + 1,
+		.time_us = replay->batch_us,
+		.session = facts,
+		.is_operators = part->flags & VM_RECORD_BY_OPERATOR,
+		.seqno = part->seqno,
+		.element = &element,
 	};
 	int r = 0;
 

@@ -50,7 +50,8 @@ struct replay_session {
 struct replay_step {
 	uint64_t commit;
 	uint64_t time_us;                        /* of the BATCH record */
-	const struct vm_record_session *session; /* NULL: the registration itself, or an import */
+	const struct vm_record_session *session; /* NULL: the daemon itself */
+	bool is_operators; /* then: an operator's; or else of the registration or an import */
 	uint64_t seqno;
 	const struct policy_element *element;
 	uint32_t place; /* of its first element in the update */

@@ -66,6 +66,8 @@ const char *vm_record_at_view(const void *data, uint32_t i, struct wire_view *re
 		return "view.vtl";
 	if (ret->abi == KVMATTR_ABI_PROBE || ret->abi >= KVMATTR_N_ABIS)
 		return "view.abi";
+	if (ret->has_stats)
+		return "view.has_stats";
 	return ret->reserved || ret->reserved2 ? "view.reserved" : NULL;
 }
 
@@ -167,8 +169,8 @@ const char *vm_record_next_part(const void *data, size_t size, size_t *offset,
 
 	if (ret->status >= KVMATTR_N_STATUSES)
 		return "part.status";
-	if (ret->reserved)
-		return "part.reserved";
+	if (ret->flags & ~VM_RECORD_BY_OPERATOR || (ret->flags && ret->session))
+		return "part.flags";
 	bad = check_update(&ret->update);
 	if (!bad)
 		bad = check_extent(ret);

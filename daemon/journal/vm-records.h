@@ -67,12 +67,14 @@ struct vm_record_batch {
 };
 _Static_assert(sizeof(struct vm_record_batch) == 16, "layout");
 
+#define VM_RECORD_BY_OPERATOR 1u /* of session 0: an operator's */
+
 /*
  * Followed by text_size bytes of text (no NUL among them, less than WIRE_TEXT_SIZE), by NULs up to
  * a multiple of 8 bytes, then by update.n_elements elements of update.form.
  */
 struct vm_record_part {
-	uint64_t session; /* 0: the registration itself */
+	uint64_t session; /* 0: the daemon's: of the registration, an import, an operator */
 	uint64_t seqno;
 	uint32_t first;   /* place in the update of its first element here */
 	uint32_t n_total; /* of the update; an update without elements has one */
@@ -80,7 +82,7 @@ struct vm_record_part {
 	uint32_t status;  /* enum kvmattr_status: why the element behind them was refused, or 0 */
 	struct wire_update update; /* n_elements: those here; 0 with WIRE_FORM_NONE */
 	uint32_t text_size;
-	uint32_t reserved;
+	uint32_t flags;
 };
 _Static_assert(sizeof(struct vm_record_part) == 56, "layout");
 

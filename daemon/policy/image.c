@@ -160,7 +160,7 @@ static int read_views(struct image_reading *reading, uint32_t n_views, struct po
 			return image_refuse(reading, at,
 					    "VTL %u is none, or has a view before this one",
 					    view.vtl);
-		if (view.reserved || view.reserved2)
+		if (view.has_stats || view.reserved || view.reserved2)
 			return image_refuse(reading, at, "reserved fields of a view are not 0");
 		if (!dialect_restore(view.abi, view.supported, &views[i].dialect))
 			return image_refuse(

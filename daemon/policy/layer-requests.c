@@ -25,22 +25,24 @@ static enum kvmattr_status check_layer(const struct policy_request *request)
 	return KVMATTR_OK;
 }
 
-/*
- * Which protections there are (TLFS, HvCallModifyVtlProtectionMask): none, R, RX, RW, RWX.
- * Without mode-based execute control, kernel execute stands for both.
- */
+uint8_t policy_normal_protection(uint8_t protection, bool mbec)
+{
+	if (mbec)
+		return protection;
+	return protection & KVMATTR_KERNEL_EXECUTE ? protection | KVMATTR_USER_EXECUTE
+						   : protection & (uint8_t)~KVMATTR_USER_EXECUTE;
+}
+
+/* Which protections there are (TLFS, HvCallModifyVtlProtectionMask): none, R, RX, RW, RWX. */
 static enum kvmattr_status check_protection(const struct policy_request *request, bool mbec,
 					    uint8_t *ret_protection)
 {
-	unsigned int protection = request->element->value;
+	uint8_t protection = request->element->value;
 
 	if (protection & ~KVMATTR_PROTECTION)
 		return request_refuse(request, KVMATTR_INVALID_PARAMETER,
 				      "protection 0x%x has unknown bits", protection);
-	if (!mbec)
-		protection = protection & KVMATTR_KERNEL_EXECUTE
-				     ? protection | KVMATTR_USER_EXECUTE
-				     : protection & ~KVMATTR_USER_EXECUTE;
+	protection = policy_normal_protection(protection, mbec);
 	if (protection & ~KVMATTR_READ && !(protection & KVMATTR_READ))
 		return request_refuse(request, KVMATTR_INVALID_PARAMETER,
 				      "protection %s: write and execute come with read only",
@@ -53,7 +55,7 @@ static enum kvmattr_status check_protection(const struct policy_request *request
 		return request_refuse(request, KVMATTR_UNSUPPORTED,
 				      "protection %s: no KVM tells user from kernel execute",
 				      kvmattr_protection_name(protection));
-	*ret_protection = (uint8_t)protection;
+	*ret_protection = protection;
 	return KVMATTR_OK;
 }
 

@@ -142,7 +142,8 @@ static uint64_t plan_span(struct plan *plan, const struct policy *policy, struct
 	size_t n;
 
 	fold_effective(policy, view, gfn, limit, &to);
-	from = attribute_map_span(&view->applied, gfn, to.end);
+	from = plan->is_anew ? (struct attribute_span){ .end = to.end, .value = APPLIED_UNKNOWN }
+			     : attribute_map_span(&view->applied, gfn, to.end);
 	n = from.end - gfn;
 	if (to.is_uniform && !from.bytes) {
 		/* A part is not to get much longer than it may be. */
@@ -232,12 +233,25 @@ void plan_continue(struct plan *plan, const struct policy *policy,
 	} while (!plan->n_calls);
 }
 
+static void make(struct plan *plan, const struct policy *policy, const struct page_ranges *pages,
+		 uint64_t max_pages, bool is_anew)
+{
+	plan->is_anew = is_anew;
+	plan->walk = PLAN_EVERYTHING;
+	plan->position = (struct plan_position){ 0 };
+	plan_continue(plan, policy, pages, max_pages);
+}
+
 void plan_make(struct plan *plan, const struct policy *policy, const struct page_ranges *touched,
 	       uint64_t max_pages)
 {
-	plan->walk = PLAN_EVERYTHING;
-	plan->position = (struct plan_position){ 0 };
-	plan_continue(plan, policy, touched, max_pages);
+	make(plan, policy, touched, max_pages, false);
+}
+
+void plan_make_anew(struct plan *plan, const struct policy *policy, const struct page_ranges *pages,
+		    uint64_t max_pages)
+{
+	make(plan, policy, pages, max_pages, true);
 }
 
 static void set_applied(struct policy *policy, const struct plan_call *call, uint64_t n_skipped,

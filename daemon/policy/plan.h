@@ -46,6 +46,7 @@ struct plan {
 	/* The maker's: what is to be looked for next, and from where. */
 	enum plan_walk { PLAN_EVERYTHING, PLAN_RESTRICTING, PLAN_RELAXING, PLAN_DONE } walk;
 	struct plan_position position;
+	bool is_anew; /* whatever KVM holds */
 	struct plan_calls restricting;
 	struct plan_calls relaxing;
 };
@@ -56,6 +57,9 @@ void plan_destroy(struct plan *plan);
 /* Replaces the plan by the first part of the one for these pages, which are normalized. */
 void plan_make(struct plan *plan, const struct policy *policy, const struct page_ranges *touched,
 	       uint64_t max_pages);
+/* The same, but all of these pages are told, also those that KVM holds as they are to be. */
+void plan_make_anew(struct plan *plan, const struct policy *policy, const struct page_ranges *pages,
+		    uint64_t max_pages);
 /*
  * Replaces a part that is carried out, and noted by plan_applied(), by the next one; no calls:
  * there is none.  The policy's layers and touched are as they were.

@@ -61,8 +61,9 @@ struct policy {
 /* Who asks. */
 struct policy_actor {
 	bool is_owner;
-	uint8_t vtl;     /* of an agent */
-	uint32_t rights; /* of an agent: WIRE_RIGHT_ */
+	uint8_t vtl;      /* of an agent */
+	uint32_t rights;  /* of an agent: WIRE_RIGHT_ */
+	bool is_operator; /* who has the rights of the owner, and is somebody else */
 };
 
 /* One element of an update: a range of pages, or nothing for the kinds that have no elements. */
@@ -112,6 +113,9 @@ void policy_forget_applied(struct policy *policy, const struct page_ranges *rang
 /* How many views' KVMs an element may have to be told to. */
 unsigned int policy_count_affected_views(const struct policy *policy,
 					 const struct policy_element *element);
+
+/* Without mode-based execute control, kernel execute stands for both. */
+uint8_t policy_normal_protection(uint8_t protection, bool mbec);
 
 /* Bytes of memory that the maps hold. */
 size_t policy_memory(const struct policy *policy);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "control.h"
 
+#include "events.h"
 #include "import.h"
 #include "jsonrpc.h"
 #include "methods.h"
 #include "question.h"
 
 #include "daemon/allocate.h"
+#include "daemon/log.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -33,9 +35,11 @@ struct client {
 	TAILQ_ENTRY(client) list; /* control.waiting or control.busy */
 	struct control *control;
 	struct bufferevent *connection;
+	struct evbuffer *unsent; /* made in this turn */
 	struct jsonrpc *rpc;
 	struct method_peer peer;
-	bool is_busy;  /* there may be something to do: it is in control.busy */
+	struct event *missed_too_long; /* pending while it has missed events and was not told */
+	bool is_busy;                  /* there may be something to do: it is in control.busy */
 	bool is_ended; /* the peer has shut down its side; what it asked is still answered */
 };
 
@@ -47,7 +51,8 @@ struct control {
 	struct event *slice;
 	struct event *accept_again;
 	struct client_list waiting;
-	struct client_list busy; /* the first is next */
+	struct client_list busy;  /* the first is next */
+	uint64_t rested_since_us; /* monotonic: the end of the last slice */
 	struct questions *questions;
 	struct control_statistics statistics;
 };
@@ -65,8 +70,10 @@ static bool client_dispatch(void *context, const char *method, struct json_objec
 static void client_write(void *context, const char *bytes, size_t n)
 {
 	struct client *client = context;
+	struct evbuffer *output = bufferevent_get_output(client->connection);
 
-	if (bufferevent_write(client->connection, bytes, n) < 0) {
+	/* behind what waits already, which is together in larger pieces */
+	if (evbuffer_add(evbuffer_get_length(output) ? output : client->unsent, bytes, n) < 0) {
 		fputs("kvmattrd: out of memory for an answer on the control socket; "
 		      "give the service more memory and start it again\n",
 		      stderr);
@@ -83,11 +90,15 @@ static void client_free(struct client *client)
 {
 	struct control *control = client->control;
 
+	/* first: what is cancelled below may be an event */
+	subscription_free(client->peer.subscription);
 	TAILQ_REMOVE(client->is_busy ? &control->busy : &control->waiting, client, list);
 	control->statistics.clients--;
 	if (client->peer.is_waiting)
 		client->peer.cancel(client->peer.context);
 	import_free(client->peer.import);
+	event_free(client->missed_too_long);
+	evbuffer_free(client->unsent);
 	bufferevent_free(client->connection);
 	jsonrpc_free(client->rpc);
 	free(client);
@@ -98,7 +109,9 @@ static void schedule(struct control *control)
 {
 	static const struct timeval at_once = { 0, 0 };
 
-	if (!TAILQ_EMPTY(&control->busy) && !evtimer_pending(control->slice, NULL))
+	if (TAILQ_EMPTY(&control->busy))
+		evtimer_del(control->slice);
+	else if (!evtimer_pending(control->slice, NULL))
 		evtimer_add(control->slice, &at_once);
 }
 
@@ -114,10 +127,15 @@ static void client_set_busy(struct client *client, bool is_busy)
 	schedule(control);
 }
 
+static struct client *client_of(void *peer)
+{
+	return (struct client *)((char *)peer - offsetof(struct client, peer));
+}
+
 /* The answer to a call that was made some time ago. */
 static void client_finish(struct method_peer *peer, struct jsonrpc_answer *answer)
 {
-	struct client *client = (struct client *)((char *)peer - offsetof(struct client, peer));
+	struct client *client = client_of(peer);
 
 	jsonrpc_finish(client->rpc, answer);
 	client_set_busy(client, true);
@@ -125,23 +143,106 @@ static void client_finish(struct method_peer *peer, struct jsonrpc_answer *answe
 
 static size_t client_unread(const struct client *client)
 {
-	return evbuffer_get_length(bufferevent_get_output(client->connection));
+	return evbuffer_get_length(client->unsent) +
+	       evbuffer_get_length(bufferevent_get_output(client->connection));
 }
 
-/* One call, or the bytes up to the next one.  Returns false when there is nothing to do for now. */
+static bool client_is_full(const struct client *client)
+{
+	return client_unread(client) >= CONTROL_MAX_UNREAD;
+}
+
+/*
+ * Ends the turn: what the socket takes at once goes without waiting for it to be writable, which
+ * costs more than the answer itself.  A connection that is broken is the bufferevent's to find out.
+ */
+static void client_send(struct client *client)
+{
+	if (!evbuffer_get_length(client->unsent))
+		return;
+	if (!evbuffer_get_length(bufferevent_get_output(client->connection)))
+		evbuffer_write(client->unsent, bufferevent_getfd(client->connection));
+	if (evbuffer_get_length(client->unsent))
+		bufferevent_write_buffer(client->connection, client->unsent);
+}
+
+static const struct timeval missed_grace = { CONTROL_MISSED_GRACE_MS / 1000,
+					     CONTROL_MISSED_GRACE_MS % 1000 * 1000 };
+
+/* There are events for it, or it misses some. */
+static void client_wake(void *peer)
+{
+	struct client *client = client_of(peer);
+	const struct subscription *subscription = client->peer.subscription;
+
+	if (subscription && subscription_has_missed(subscription))
+		evtimer_add(client->missed_too_long, &missed_grace);
+	client_set_busy(client, true);
+}
+
+static void on_missed_too_long(evutil_socket_t unused, short events, void *context)
+{
+	struct client *client = context;
+
+	(void)unused;
+	(void)events;
+	if (!client->peer.subscription || !subscription_has_missed(client->peer.subscription))
+		return;
+	if (!client_unread(client)) {
+		/* it reads; what it waits for is the rest of a batch's answers */
+		evtimer_add(client->missed_too_long, &missed_grace);
+		return;
+	}
+	log_write(LOG_LEVEL_INFO,
+		  "a client of the control socket (PID %d) that subscribed to events has not read "
+		  "them; it is disconnected",
+		  client->peer.pid);
+	client->control->statistics.clients_too_slow++;
+	client_free(client);
+}
+
+/* One event, if it may go now.  Returns whether there was one. */
+static bool client_tell(struct client *client)
+{
+	struct subscription *subscription = client->peer.subscription;
+	const char *line;
+	size_t size;
+
+	if (!subscription || jsonrpc_is_within_line(client->rpc))
+		return false;
+	line = subscription_next(subscription, &size);
+	if (!line)
+		return false;
+	client_write(client, line, size);
+	if (subscription_is_over(subscription)) {
+		subscription_free(subscription);
+		client->peer.subscription = NULL;
+		evtimer_del(client->missed_too_long);
+	}
+	return true;
+}
+
+/*
+ * One event; and one call, or the bytes up to the next one.  Returns false when there is nothing to
+ * do for now.
+ */
 static bool client_step(struct client *client)
 {
 	struct evbuffer *input = bufferevent_get_input(client->connection);
 	size_t n = evbuffer_get_contiguous_space(input);
+	bool was_told;
 
-	if (client_unread(client) >= CONTROL_MAX_UNREAD || jsonrpc_is_waiting(client->rpc))
+	if (client_is_full(client))
 		return false;
+	was_told = client_tell(client);
+	if (jsonrpc_is_waiting(client->rpc))
+		return was_told;
 	if (jsonrpc_has_work(client->rpc)) {
 		jsonrpc_work(client->rpc);
 		return true;
 	}
 	if (!n)
-		return false;
+		return was_told;
 	n = jsonrpc_feed(client->rpc, (const char *)evbuffer_pullup(input, (ev_ssize_t)n), n);
 	evbuffer_drain(input, n);
 	return true;
@@ -157,7 +258,7 @@ static bool client_has_hung_up(const struct client *client)
 /* Nothing is to be done: wait for more, for the peer to read, or it is over. */
 static void client_rest(struct client *client)
 {
-	if (client_unread(client) >= CONTROL_MAX_UNREAD || !client->is_ended)
+	if (client_is_full(client) || !client->is_ended)
 		return;
 	if (jsonrpc_is_waiting(client->rpc)) {
 		/* who has shut down one side waits for its answer; who has closed does not */
@@ -167,39 +268,67 @@ static void client_rest(struct client *client)
 	}
 	/* a number without a newline behind it is a request, too */
 	jsonrpc_end(client->rpc);
+	client_send(client);
 	if (jsonrpc_has_work(client->rpc))
 		client_set_busy(client, true);
 	else if (!client_unread(client))
 		client_free(client);
 }
 
-static void on_slice(evutil_socket_t unused, short events, void *context)
+/* One thing for one client.  Where that leaves it with nothing to do, its turn is over. */
+static void work(struct client *client)
 {
-	struct control *control = context;
+	struct control *control = client->control;
+	bool was_full;
+
+	/* to the end: the others first */
+	TAILQ_REMOVE(&control->busy, client, list);
+	TAILQ_INSERT_TAIL(&control->busy, client, list);
+	if (client_step(client))
+		return;
+	was_full = client_is_full(client);
+	client_send(client);
+	if (was_full && !client_is_full(client))
+		return;
+	client_set_busy(client, false);
+	client_rest(client);
+}
+
+static void run_slice(struct control *control)
+{
 	uint64_t deadline_us = clock_now_us(CLOCK_MONOTONIC) + SLICE_US;
+	struct client *client;
 
-	(void)unused;
-	(void)events;
-	do {
-		struct client *client = TAILQ_FIRST(&control->busy);
-
-		if (!client)
+	while ((client = TAILQ_FIRST(&control->busy))) {
+		work(client);
+		control->rested_since_us = clock_now_us(CLOCK_MONOTONIC);
+		if (control->rested_since_us >= deadline_us)
 			break;
-		/* to the end: the others first */
-		TAILQ_REMOVE(&control->busy, client, list);
-		TAILQ_INSERT_TAIL(&control->busy, client, list);
-		if (client_step(client))
-			continue;
-		client_set_busy(client, false);
-		client_rest(client);
-	} while (clock_now_us(CLOCK_MONOTONIC) < deadline_us);
+	}
+	TAILQ_FOREACH (client, &control->busy, list)
+		client_send(client);
 	schedule(control);
 }
 
+static void on_slice(evutil_socket_t unused, short events, void *context)
+{
+	(void)unused;
+	(void)events;
+	run_slice(context);
+}
+
+/* Alone, a call is made at once; but so that the control socket takes half of the time at most. */
 static void on_read(struct bufferevent *connection, void *context)
 {
+	struct client *client = context;
+	struct control *control = client->control;
+	bool is_alone = TAILQ_EMPTY(&control->busy) &&
+			clock_now_us(CLOCK_MONOTONIC) - control->rested_since_us >= SLICE_US;
+
 	(void)connection;
-	client_set_busy(context, true);
+	client_set_busy(client, true);
+	if (is_alone)
+		run_slice(control);
 }
 
 /* The peer has read so much that little is left. */
@@ -218,18 +347,24 @@ static void on_event(struct bufferevent *connection, short events, void *context
 		client_free(client);
 	} else if (events & BEV_EVENT_EOF) {
 		client->is_ended = true;
+		/* or what is told would have no end, either */
+		subscription_free(client->peer.subscription);
+		client->peer.subscription = NULL;
 		client_set_busy(client, true);
 	}
 }
 
-/* Who may act: root, and whoever the daemon is. */
-static bool is_operator(evutil_socket_t socket)
+static void identify_peer(struct client *client, evutil_socket_t socket)
 {
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
-	return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-	       (peer.uid == 0 || peer.uid == geteuid());
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return;
+	client->peer.pid = peer.pid;
+	client->peer.uid = peer.uid;
+	/* who may act: root, and whoever the daemon is */
+	client->peer.is_operator = peer.uid == 0 || peer.uid == geteuid();
 }
 
 /* Over the limit: says so, as far as the socket takes it at once. */
@@ -263,19 +398,25 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t socke
 	}
 	client = allocate_one(struct client);
 	client->control = control;
-	client->connection =
-		bufferevent_socket_new(control->daemon->base, socket, BEV_OPT_CLOSE_ON_FREE);
+	client->unsent = evbuffer_new();
+	if (client->unsent)
+		client->connection = bufferevent_socket_new(control->daemon->base, socket,
+							    BEV_OPT_CLOSE_ON_FREE);
 	if (!client->connection) {
+		if (client->unsent)
+			evbuffer_free(client->unsent);
 		free(client);
 		refuse_client(control, socket);
 		return;
 	}
 	client->rpc = jsonrpc_new(&client_ops, client);
+	client->missed_too_long = evtimer_new(control->daemon->base, on_missed_too_long, client);
 	client->peer = (struct method_peer){
-		.is_operator = is_operator(socket),
 		.questions = control->questions,
 		.finish = client_finish,
+		.wake = client_wake,
 	};
+	identify_peer(client, socket);
 	TAILQ_INSERT_TAIL(&control->waiting, client, list);
 	control->statistics.clients++;
 	control->statistics.clients_accepted++;

@@ -4,9 +4,13 @@
  *
  * Looking must not disturb what is looked at.  Nothing here waits; between two turns of the event
  * loop a few calls are made, whoever's turn it is among the clients, and never for long.  What a
- * client can make the daemon hold is bounded: one request, and answers up to a limit, above which
- * nothing more of that client is read or done until it has read some.  A call that is answered
- * later keeps its own client waiting: so each has at most one under way, and who goes away ends it.
+ * client can make the daemon hold is bounded: one request, and answers and events up to a limit,
+ * above which nothing more of that client is read or done until it has read some.  A call that is
+ * answered later keeps its own client waiting: so each has at most one under way, and who goes away
+ * ends it.
+ *
+ * Events go out between two lines of answers, to who has subscribed and reads.  Who has read so
+ * little that it missed some, and does not read on to where it is told so, is disconnected.
  *
  * Whoever may open the socket may look: its file's mode and group are the access control.  To act
  * takes root, or the daemon's own user.
@@ -19,8 +23,13 @@
 #include <stdint.h>
 
 #define CONTROL_MAX_CLIENTS 64u
-/* Answers that a client has not read yet, beyond which it is kept waiting; and one more answer. */
+/*
+ * Answers and events that a client has not read yet, beyond which it is kept waiting; and one more
+ * of each.
+ */
 #define CONTROL_MAX_UNREAD (256u * 1024)
+/* Since it began to miss events, until it has to have read so much that it can be told. */
+#define CONTROL_MISSED_GRACE_MS 10000u
 
 struct control;
 
@@ -29,6 +38,7 @@ struct control_statistics {
 	uint64_t clients_accepted;
 	uint64_t clients_refused;
 	uint64_t calls;
+	uint64_t clients_too_slow; /* disconnected, because they did not read their events */
 };
 
 /*

@@ -2,6 +2,7 @@
 #include "daemon.h"
 
 #include "daemon/allocate.h"
+#include "events.h"
 #include "hosted-vm.h"
 #include "recovery.h"
 #include "session.h"
@@ -34,6 +35,7 @@ void daemon_init(struct daemon *daemon, struct event_base *base)
 	TAILQ_INIT(&daemon->closed_sessions);
 	daemon->reaper = event_new(base, -1, 0, reap, daemon);
 	daemon->receive_buffer = allocate(WIRE_MAX_MESSAGE);
+	daemon->events = events_new();
 	daemon->started_us = clock_now_us(CLOCK_REALTIME);
 	/* The kernel's generator is up long before any guest is, and so many bytes come whole. */
 	if (getrandom(&daemon->life, sizeof(daemon->life), 0) != sizeof(daemon->life))
@@ -58,6 +60,7 @@ void daemon_destroy(struct daemon *daemon)
 	session_reap(daemon);
 	recovery_forget_unrecovered(daemon);
 	event_free(daemon->reaper);
+	events_free(daemon->events);
 	free(daemon->receive_buffer);
 }
 

@@ -18,14 +18,19 @@
 #include <time.h>
 
 struct session;
+struct events;
 struct executor_link;
 struct fd_store;
+struct service_manager;
+struct operation;
 struct unrecovered;
+struct vm_events;
 TAILQ_HEAD(session_list, session);
 
 struct hosted_vm {
 	LIST_ENTRY(hosted_vm) list;
 	struct daemon *daemon;
+	uint64_t number; /* among all of this life of the daemon, from 1 on */
 	char name[KVMATTR_NAME_SIZE];
 	bool is_simulated;
 	bool is_ready;     /* registration is complete: the owner was told */
@@ -39,24 +44,32 @@ struct hosted_vm {
 	struct vm_journal *journal; /* as long as vm */
 	unsigned int n_views;
 	struct wire_view views[KVMATTR_N_VTLS]; /* the pins; once probed, abi and supported bits */
-	int view_fds[KVMATTR_N_VTLS]; /* -1: of a recovered VM whose owner has not come back */
-	struct wire_ram *ram;         /* to be added when the probe is through */
+	int view_fds[KVMATTR_N_VTLS];  /* -1: of a recovered VM whose owner has not come back */
+	int stats_fds[KVMATTR_N_VTLS]; /* KVM's statistics of the views; -1: there are none */
+	struct wire_ram *ram;          /* to be added when the probe is through */
 	uint32_t n_ram;
 	unsigned int n_ram_updates; /* of the registration, under way */
 	uint64_t last_own_seqno;    /* of the updates that are nobody's session's */
 	uint64_t registration_id;   /* of the owner's message */
 	enum wire_executor executor_place;
 	struct executor_link *executor; /* NULL as the fds are -1 */
-	struct session *owner;          /* of a recovered VM, maybe without a connection so far */
-	struct session_list sessions;   /* the owner's and the agents' */
+	struct vm_events *events;
+	struct session *owner;        /* of a recovered VM, maybe without a connection so far */
+	struct session_list sessions; /* the owner's and the agents' */
 	unsigned int n_sessions;
 	struct session_list closed_sessions; /* which have updates under way */
 	size_t n_bytes;                      /* of the messages whose updates are under way */
 	bool is_full;                        /* a session is not read because of them */
+	LIST_HEAD(, operation) operations;   /* of operators, under way */
+	unsigned int n_operator_updates;     /* among them */
+	bool is_still;                       /* it was told that the frozen VM is at rest */
 	struct event *timer;                 /* the state machine's */
 	struct event
 		*patience; /* with an executor that is probed, or an owner that may come back */
 	uint64_t registered_us; /* CLOCK_REALTIME */
+	/* What stats.get subtracts: as of the last stats.reset, or 0 since the VM is hosted. */
+	struct vm_statistics statistics_before;
+	uint64_t statistics_since_us; /* CLOCK_REALTIME */
 };
 
 struct daemon_limits {
@@ -73,10 +86,13 @@ struct daemon {
 	bool allow_simulated;
 	char agent_socket[WIRE_PATH_SIZE]; /* absolute; "": too long to be told */
 	struct vm_journals journals;
-	char *journals_path;       /* where they are, for people */
-	struct fd_store *fd_store; /* NULL: nobody keeps descriptors for us */
-	LIST_HEAD(, hosted_vm) vms;
+	char *journals_path;             /* where they are, for people */
+	struct fd_store *fd_store;       /* NULL: nobody keeps descriptors for us */
+	struct service_manager *manager; /* NULL: it does not serve yet, or any more */
+	struct events *events;
+	LIST_HEAD(, hosted_vm) vms; /* the newest first */
 	unsigned int n_vms;
+	uint64_t last_vm_number;
 	LIST_HEAD(, hosted_vm) released_vms; /* of which the file descriptors are still taken */
 	unsigned int n_released_vms;
 	struct session_list unbound_sessions; /* of peers that own or speak for nothing */

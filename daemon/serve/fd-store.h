@@ -54,7 +54,7 @@ void fd_store_forget_vm(struct fd_store *store, const char *journal);
  * A connected UNIX SOCK_SEQPACKET socket, non-blocking.  Its other end may be closed.
  */
 __attribute__((warn_unused_result)) int fd_store_take(struct fd_store *store, const char *name);
-/* A VM of that kind. */
+/* A VM, or statistics, of that kind. */
 __attribute__((warn_unused_result)) int fd_store_take_vm(struct fd_store *store, const char *name,
 							 enum vm_fd_kind kind);
 /* A UNIX socket of that type, non-blocking, that listens at path, where a socket is. */

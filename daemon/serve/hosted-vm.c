@@ -5,13 +5,14 @@
 #include "daemon/log.h"
 #include "executor-link.h"
 #include "fd-store.h"
-#include "protocol/executor.h"
-#include "registration.h"
+#include "hosted-vm-private.h"
+#include "operation.h"
+#include "service-manager.h"
 #include "session.h"
+#include "vm-events.h"
 #include "vm-snapshot.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,9 +71,20 @@ static void do_settled(void *context)
 		if (was_full || session->answered_seqno < session->settled_seqno)
 			session_flush(session);
 	}
+	vm_events_settled(hosted);
 }
 
-static void set_timer(struct event *timer, unsigned int timeout_ms)
+static void do_still(void *context)
+{
+	operations_still(context);
+}
+
+static void do_verified(void *context, const struct vm_verification *verification)
+{
+	operations_verified(context, verification);
+}
+
+void hosted_vm_set_timer(struct event *timer, unsigned int timeout_ms)
 {
 	const struct timeval timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
 
@@ -86,7 +98,7 @@ static void do_set_timer(void *context, unsigned int timeout_ms)
 {
 	const struct hosted_vm *hosted = context;
 
-	set_timer(hosted->timer, timeout_ms);
+	hosted_vm_set_timer(hosted->timer, timeout_ms);
 }
 
 static void do_report(void *context, bool is_trouble, const char *text)
@@ -94,6 +106,7 @@ static void do_report(void *context, bool is_trouble, const char *text)
 	const struct hosted_vm *hosted = context;
 
 	log_vm(is_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, hosted->name, "%s", text);
+	vm_events_report(hosted, text);
 }
 
 static uint64_t do_now_us(void *context)
@@ -123,6 +136,8 @@ static void do_answer(void *context, struct vm_update *update, enum kvmattr_stat
 	struct update_message *message = update->origin;
 	struct session *session = message->session;
 
+	if (status == KVMATTR_OK)
+		vm_events_updated(hosted, update);
 	if (session)
 		settle(hosted, session, update, status, text);
 	else
@@ -144,6 +159,8 @@ const struct vm_ops hosted_vm_ops = {
 	.execute = do_execute,
 	.answer = do_answer,
 	.settled = do_settled,
+	.still = do_still,
+	.verified = do_verified,
 	.set_timer = do_set_timer,
 	.report = do_report,
 	.now_us = do_now_us,
@@ -157,15 +174,23 @@ static void do_durable(void *context, uint64_t number)
 		vm_durable(hosted->vm, number);
 }
 
+static void do_journal_trouble(void *context, bool is_trouble, const char *text)
+{
+	const struct hosted_vm *hosted = context;
+
+	log_vm(is_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, hosted->name, "%s", text);
+	vm_events_journal(hosted->daemon, hosted->name, is_trouble, text);
+}
+
 const struct vm_journal_ops hosted_vm_journal_ops = {
 	.durable = do_durable,
-	.trouble = do_report,
+	.trouble = do_journal_trouble,
 	.snapshot = vm_snapshot,
 };
 
-void hosted_vm_update(struct hosted_vm *hosted, const struct policy_element *element,
-		      const struct kvmattr_range *ranges, uint32_t n, hosted_vm_update_done done,
-		      void *context)
+void hosted_vm_update(struct hosted_vm *hosted, bool is_operators,
+		      const struct policy_element *element, const struct kvmattr_range *ranges,
+		      uint32_t n, hosted_vm_update_done done, void *context)
 {
 	struct update_message *message =
 		allocate_zeroed(1, sizeof(*message) + sizeof(message->updates[0]));
@@ -180,6 +205,7 @@ void hosted_vm_update(struct hosted_vm *hosted, const struct policy_element *ele
 		memcpy(message->data, ranges, n * sizeof(*ranges));
 	update->origin = message;
 	update->actor.is_owner = true;
+	update->actor.is_operator = is_operators;
 	update->element = *element;
 	update->form = n ? WIRE_FORM_RANGES : WIRE_FORM_NONE;
 	update->n_elements = n;
@@ -187,226 +213,6 @@ void hosted_vm_update(struct hosted_vm *hosted, const struct policy_element *ele
 	update->seqno = ++hosted->last_own_seqno;
 	update->received_us = clock_now_us(CLOCK_MONOTONIC);
 	vm_submit(hosted->vm, update);
-}
-
-/* ---- The executor ---------------------------------------------------------------------------- */
-
-bool hosted_vm_has_owner(const struct hosted_vm *hosted)
-{
-	return hosted->owner && hosted->owner->state != SESSION_DETACHED;
-}
-
-static void give_up_owner(struct hosted_vm *hosted)
-{
-	char text[WIRE_TEXT_SIZE];
-
-	snprintf(text, sizeof(text),
-		 "its owner (PID %d) has not come back within %u ms of the daemon's restart "
-		 "(owner-grace-ms)",
-		 hosted->owner ? hosted->owner->pid : 0, hosted->daemon->limits.owner_grace_ms);
-	hosted_vm_doom(hosted, KVMATTR_NO_VM, text);
-}
-
-/* Too long without an answer to a probe, or without an owner. */
-static void lose_patience(evutil_socket_t unused, short events, void *argument)
-{
-	struct hosted_vm *hosted = argument;
-	char text[WIRE_TEXT_SIZE];
-
-	(void)unused;
-	(void)events;
-	if (!hosted->is_ready) {
-		hosted_vm_doom(hosted, KVMATTR_EXECUTOR_STUCK,
-			       "the VMM's executor did not answer the probe in time");
-	} else if (!hosted_vm_has_owner(hosted)) {
-		give_up_owner(hosted);
-	} else if (vm_state(hosted->vm) == VM_WAITING) {
-		snprintf(text, sizeof(text),
-			 "the VMM's executor has not answered the probe for %u ms; updates wait "
-			 "until it does",
-			 hosted->daemon->limits.vm.executor_deadline_ms);
-		do_report(hosted, true, text);
-	}
-}
-
-void hosted_vm_await_owner(struct hosted_vm *hosted)
-{
-	const unsigned int grace_ms = hosted->daemon->limits.owner_grace_ms;
-
-	if (grace_ms)
-		set_timer(hosted->patience, grace_ms);
-	else
-		give_up_owner(hosted);
-}
-
-void hosted_vm_owner_is_back(struct hosted_vm *hosted)
-{
-	set_timer(hosted->patience, vm_state(hosted->vm) == VM_WAITING
-					    ? hosted->daemon->limits.vm.executor_deadline_ms
-					    : 0);
-}
-
-/*
- * What each view's kernel speaks.  Returns false, with status and text, if one of them cannot
- * enforce anything, or not what it could before the restart.
- */
-static bool decide_dialects(struct hosted_vm *hosted, const struct wire_probe_result *results,
-			    struct view *views, enum kvmattr_status *ret_status, char *text,
-			    size_t text_size)
-{
-	for (unsigned int i = 0; i < hosted->n_views; i++) {
-		const struct wire_view *known = &hosted->views[i];
-		struct dialect *dialect = &views[i].dialect;
-		char why[WIRE_TEXT_SIZE - 32];
-		int status = dialect_decide(&results[i], (enum kvmattr_abi)known->abi, dialect, why,
-					    sizeof(why));
-
-		if (!status && hosted->is_ready && dialect->supported != known->supported) {
-			status = KVMATTR_ABI_MISMATCH;
-			snprintf(why, sizeof(why),
-				 "its kernel takes the attribute bits 0x%" PRIx64
-				 ", before the daemon's restart it took 0x%" PRIx64,
-				 dialect->supported, known->supported);
-		}
-		if (status) {
-			snprintf(text, text_size, "view of VTL %u: %s", known->vtl, why);
-			*ret_status = (enum kvmattr_status)status;
-			return false;
-		}
-		views[i].vtl = known->vtl;
-	}
-	return true;
-}
-
-/* There is an executor, and this is what the kernel speaks to it. */
-static void go_on(struct hosted_vm *hosted, const struct view *views)
-{
-	if (!hosted->is_ready) {
-		registration_go_on(hosted, views);
-		return;
-	}
-	if (hosted_vm_has_owner(hosted))
-		set_timer(hosted->patience, 0);
-	log_vm(LOG_LEVEL_INFO, hosted->name, "goes on after the restart: executor in the %s",
-	       hosted->executor_place == WIRE_EXECUTOR_DAEMON ? "daemon" : "VMM");
-	vm_start(hosted->vm);
-}
-
-static void vmm_probed(void *context, const struct wire_probe_result *results)
-{
-	struct hosted_vm *hosted = context;
-	struct view views[KVMATTR_N_VTLS] = { 0 };
-	enum kvmattr_status status;
-	char text[WIRE_TEXT_SIZE];
-
-	if (hosted->is_released) {
-		event_active(hosted->doom, EV_TIMEOUT, 0);
-		return;
-	}
-	if (hosted->is_doomed)
-		return;
-	if (!hosted->is_ready)
-		set_timer(hosted->patience, 0);
-	if (decide_dialects(hosted, results, views, &status, text, sizeof(text)))
-		go_on(hosted, views);
-	else
-		hosted_vm_doom(hosted, status, text);
-}
-
-static void calls_done(void *context, size_t n_done, int error, uint64_t n_partial)
-{
-	struct hosted_vm *hosted = context;
-
-	if (hosted->is_released)
-		event_active(hosted->doom, EV_TIMEOUT, 0);
-	else if (!hosted->is_doomed)
-		vm_calls_done(hosted->vm, n_done, error, n_partial);
-}
-
-static void executor_gone(void *context, const char *why)
-{
-	struct hosted_vm *hosted = context;
-
-	if (hosted->is_released)
-		event_active(hosted->doom, EV_TIMEOUT, 0);
-	else
-		hosted_vm_doom(hosted, KVMATTR_NO_VM, why);
-}
-
-static const struct executor_link_ops executor_ops = {
-	.probed = vmm_probed,
-	.called = calls_done,
-	.gone = executor_gone,
-};
-
-bool hosted_vm_find_executor_here(struct hosted_vm *hosted)
-{
-	struct wire_probe_result results[KVMATTR_N_VTLS];
-	struct view views[KVMATTR_N_VTLS] = { 0 };
-	enum kvmattr_status status;
-	char text[WIRE_TEXT_SIZE];
-
-	for (uint32_t i = 0; i < hosted->n_views; i++)
-		executor_kvm_ops.probe(hosted->view_fds, i, &results[i]);
-	if (!decide_dialects(hosted, results, views, &status, text, sizeof(text)))
-		return false;
-	if (executor_link_new_thread(hosted->daemon->base, hosted->view_fds, hosted->n_views,
-				     &executor_ops, hosted, &hosted->executor) < 0)
-		return false;
-	hosted->executor_place = WIRE_EXECUTOR_DAEMON;
-	go_on(hosted, views);
-	return true;
-}
-
-void hosted_vm_find_executor(struct hosted_vm *hosted, int vmm_executor_socket, bool is_restored)
-{
-	if (hosted_vm_find_executor_here(hosted)) {
-		close(vmm_executor_socket);
-		return;
-	}
-	hosted->executor_place = WIRE_EXECUTOR_VMM;
-	hosted->executor = executor_link_new(hosted->daemon->base, vmm_executor_socket,
-					     hosted->n_views, is_restored, &executor_ops, hosted);
-	if (!hosted->is_ready)
-		set_timer(hosted->patience, hosted->daemon->limits.vm.executor_deadline_ms);
-	executor_link_probe(hosted->executor);
-}
-
-const char *hosted_vm_fd_name(const struct hosted_vm *hosted, unsigned int view, char *name,
-			      size_t size)
-{
-	snprintf(name, size, "%s/view%u", vm_journal_name(hosted->journal),
-		 hosted->views[view].vtl);
-	return name;
-}
-
-const char *hosted_vm_executor_fd_name(const struct hosted_vm *hosted, char *name, size_t size)
-{
-	snprintf(name, size, "%s/executor", vm_journal_name(hosted->journal));
-	return name;
-}
-
-void hosted_vm_keep_fds(const struct hosted_vm *hosted)
-{
-	struct fd_store *store = hosted->daemon->fd_store;
-	char name[HOSTED_VM_FD_NAME_SIZE];
-
-	for (unsigned int i = 0; i < hosted->n_views; i++)
-		fd_store_keep(store, hosted_vm_fd_name(hosted, i, name, sizeof(name)),
-			      hosted->view_fds[i]);
-	if (hosted->executor_place == WIRE_EXECUTOR_VMM)
-		fd_store_keep(store, hosted_vm_executor_fd_name(hosted, name, sizeof(name)),
-			      executor_link_socket(hosted->executor));
-}
-
-void hosted_vm_forget_fds(const struct hosted_vm *hosted)
-{
-	struct fd_store *store = hosted->daemon->fd_store;
-	char name[HOSTED_VM_FD_NAME_SIZE];
-
-	for (unsigned int i = 0; i < hosted->n_views; i++)
-		fd_store_forget(store, hosted_vm_fd_name(hosted, i, name, sizeof(name)));
-	fd_store_forget(store, hosted_vm_executor_fd_name(hosted, name, sizeof(name)));
 }
 
 /* ---- Beginning and end ----------------------------------------------------------------------- */
@@ -423,14 +229,18 @@ struct hosted_vm *hosted_vm_new(struct daemon *daemon, const char *name)
 	struct hosted_vm *hosted = allocate_one(struct hosted_vm);
 
 	hosted->daemon = daemon;
+	hosted->number = ++daemon->last_vm_number;
+	hosted->statistics_since_us = clock_now_us(CLOCK_REALTIME);
 	snprintf(hosted->name, sizeof(hosted->name), "%s", name);
 	for (unsigned int i = 0; i < KVMATTR_N_VTLS; i++)
-		hosted->view_fds[i] = -1;
+		hosted->view_fds[i] = hosted->stats_fds[i] = -1;
 	TAILQ_INIT(&hosted->sessions);
 	TAILQ_INIT(&hosted->closed_sessions);
+	LIST_INIT(&hosted->operations);
 	hosted->timer = event_new(daemon->base, -1, 0, vm_timed_out, hosted);
-	hosted->patience = event_new(daemon->base, -1, 0, lose_patience, hosted);
+	hosted->patience = event_new(daemon->base, -1, 0, hosted_vm_lose_patience, hosted);
 	hosted->doom = event_new(daemon->base, -1, 0, release_doomed, hosted);
+	hosted->events = vm_events_new(hosted);
 	LIST_INSERT_HEAD(&daemon->vms, hosted, list);
 	daemon->n_vms++;
 	return hosted;
@@ -473,10 +283,14 @@ static void free_timers(struct hosted_vm *hosted)
 /* The last of it: what holds the guest's memory. */
 static void free_rest(struct hosted_vm *hosted)
 {
-	for (unsigned int i = 0; i < KVMATTR_N_VTLS; i++)
+	for (unsigned int i = 0; i < KVMATTR_N_VTLS; i++) {
 		if (hosted->view_fds[i] >= 0)
 			close(hosted->view_fds[i]);
+		if (hosted->stats_fds[i] >= 0)
+			close(hosted->stats_fds[i]);
+	}
 	event_free(hosted->doom);
+	vm_events_free(hosted->events);
 	LIST_REMOVE(hosted, list);
 	free(hosted);
 	/* A VM's maps are most of what the daemon holds, in small pieces: give them back. */
@@ -512,6 +326,7 @@ static void let_go(struct hosted_vm *hosted)
 
 	if (hosted->is_ready) {
 		daemon->vms_released++;
+		service_manager_notice(daemon->manager);
 		log_vm(LOG_LEVEL_INFO, hosted->name, "released: %s", hosted->doom_text);
 	} else {
 		log_vm(LOG_LEVEL_WARNING, hosted->name, "registration failed: %s",
@@ -520,6 +335,9 @@ static void let_go(struct hosted_vm *hosted)
 	end_journal(hosted);
 	vm_free(hosted->vm, hosted->doom_text);
 	hosted->vm = NULL;
+	operations_end(hosted);
+	if (hosted->is_ready)
+		vm_events_released(hosted);
 	tell_sessions(hosted);
 	free_timers(hosted);
 	free(hosted->ram);
@@ -567,7 +385,7 @@ void hosted_vm_suspend(struct hosted_vm *hosted)
 	while ((session = TAILQ_FIRST(&hosted->sessions)))
 		session_drop(session);
 	hosted->owner = NULL;
-	vm_free(hosted->vm, "");
+	vm_free(hosted->vm, "the daemon stops");
 	hosted->vm = NULL;
 	executor_link_leave(hosted->executor);
 	free(hosted->ram);

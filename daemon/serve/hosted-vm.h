@@ -42,14 +42,14 @@ extern const struct vm_ops hosted_vm_ops;
 extern const struct vm_journal_ops hosted_vm_journal_ops;
 
 /*
- * Has an update carried out that the daemon itself asks for, with the owner's rights; session 0 in
- * the journal.  ranges (n of them, WIRE_FORM_RANGES; none: WIRE_FORM_NONE) are copied.  done is
+ * Has an update carried out that the daemon itself asks for, or an operator of it, with the owner's
+ * rights; session 0 in the journal.  ranges (n of them, WIRE_FORM_RANGES; none: WIRE_FORM_NONE) are copied.  done is
  * told exactly once, later or before this returns, also when the VM goes.  The VM has its state
  * machine and is not doomed (asserted).
  */
-void hosted_vm_update(struct hosted_vm *hosted, const struct policy_element *element,
-		      const struct kvmattr_range *ranges, uint32_t n, hosted_vm_update_done done,
-		      void *context);
+void hosted_vm_update(struct hosted_vm *hosted, bool is_operators,
+		      const struct policy_element *element, const struct kvmattr_range *ranges,
+		      uint32_t n, hosted_vm_update_done done, void *context);
 
 /*
  * Finds out who carries out the calls on view_fds, and what each view's kernel speaks: then the
@@ -60,12 +60,14 @@ void hosted_vm_find_executor(struct hosted_vm *hosted, int vmm_executor_socket, 
 /* The same, if it can be here; false if it cannot. */
 bool hosted_vm_find_executor_here(struct hosted_vm *hosted);
 
-/* Has the service manager keep the descriptors of views and executor, or let go of them. */
+/* Has the service manager keep the descriptors (views, executor, statistics), or let go of them. */
 void hosted_vm_keep_fds(const struct hosted_vm *hosted);
 void hosted_vm_forget_fds(const struct hosted_vm *hosted);
 /* The name under which it does. */
 const char *hosted_vm_fd_name(const struct hosted_vm *hosted, unsigned int view, char *name,
 			      size_t size);
+const char *hosted_vm_stats_fd_name(const struct hosted_vm *hosted, unsigned int view, char *name,
+				    size_t size);
 const char *hosted_vm_executor_fd_name(const struct hosted_vm *hosted, char *name, size_t size);
 #define HOSTED_VM_FD_NAME_SIZE (VM_JOURNAL_NAME_SIZE + 32)
 

@@ -312,8 +312,8 @@ static void carry_out(struct import *import)
 		stop(import, KVMATTR_NO_VM, "it is gone");
 		return;
 	}
-	hosted_vm_update(hosted, &import->element, import->ranges, import->n_ranges, on_carried_out,
-			 import);
+	hosted_vm_update(hosted, false, &import->element, import->ranges, import->n_ranges,
+			 on_carried_out, import);
 }
 
 static void on_prepared(void *context, bool was_run)

@@ -75,6 +75,13 @@ void json_put_address(struct json_object *object, const char *name, uint64_t add
 	json_put_text(object, name, text);
 }
 
+void json_put_count(struct json_object *object, const char *name, uint64_t number)
+{
+	if (json_object_object_add(object, name, json_put_there(json_object_new_uint64(number))) <
+	    0)
+		json_put_there(NULL);
+}
+
 struct json_object *json_put_new(struct json_object *object, const char *name)
 {
 	struct json_object *made = json_put_there(json_object_new_object());

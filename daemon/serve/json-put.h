@@ -4,8 +4,8 @@
  *
  * json-c answers a lack of memory with NULL, which as a member would read as null: a lie.  Memory
  * is there or the daemon is not (allocate.h).  Names are string constants that are new in their
- * object.  Text may come from a peer: what is not UTF-8 in it is replaced, so that every answer
- * is JSON.
+ * object, unless it is said otherwise.  Text may come from a peer: what is not UTF-8 in it is
+ * replaced, so that every answer is JSON.
  */
 #ifndef KVMATTRD_JSON_PUT_H
 #define KVMATTRD_JSON_PUT_H
@@ -25,6 +25,8 @@ void json_put_integer(struct json_object *object, const char *name, int64_t numb
 void json_put_boolean(struct json_object *object, const char *name, bool boolean);
 /* A guest's address, in bytes: "0x1f000", because JSON numbers stop at 2^53. */
 void json_put_address(struct json_object *object, const char *name, uint64_t address);
+/* Under a name that comes from elsewhere: it is copied, and replaces one that is there. */
+void json_put_count(struct json_object *object, const char *name, uint64_t number);
 /* A new object or array as a member; it stays the outer one's. */
 struct json_object *json_put_new(struct json_object *object, const char *name);
 struct json_object *json_put_new_array(struct json_object *object, const char *name);

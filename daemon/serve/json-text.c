@@ -228,6 +228,7 @@ static bool structure_step(struct json_text *text, uint8_t byte, const char **re
 	case ':':
 		if (text->string_has_nul)
 			*ret_reason = "\\u0000 in a member's name";
+		text->n_members++;
 		return text->depth && !text->string_has_nul;
 	case ',':
 	case ' ':

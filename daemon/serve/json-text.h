@@ -7,7 +7,8 @@
  * mode (0.16) lets pass what RFC 8259 forbids: NaN and Infinity, names in single quotes, control
  * characters in strings, 00, -01, -.5 and 1., overlong UTF-8 and surrogates in UTF-8; of a name
  * that holds \u0000 it keeps what comes before.  All of that is refused here, and so is what is
- * too long or too deep, before it has cost anything.
+ * too long or too deep, before it has cost anything.  Of an object's members with one name json-c
+ * keeps the last and does not say so; whoever has the tree can tell by the number of members.
  *
  * It builds no tree and knows no JSON-RPC.
  */
@@ -25,6 +26,7 @@ struct json_text {
 	char *bytes; /* of the text so far, the white space around it left out */
 	size_t n;
 	size_t capacity;
+	size_t n_members;    /* of all its objects, as they were written */
 	uint32_t containers; /* bit d: at depth d an object is open, not an array */
 	unsigned int depth;
 	uint8_t place;     /* what the next byte belongs to */

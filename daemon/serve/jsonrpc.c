@@ -225,6 +225,24 @@ static bool parse(const char *bytes, size_t n, struct json_object **ret)
 	return is_fine;
 }
 
+/* In all objects of the tree, which is at most JSON_TEXT_MAX_DEPTH deep. */
+static size_t count_members(struct json_object *object)
+{
+	size_t n = 0;
+
+	if (json_object_is_type(object, json_type_array))
+		for (size_t i = 0; i < json_object_array_length(object); i++)
+			n += count_members(json_object_array_get_idx(object, i));
+	if (!json_object_is_type(object, json_type_object))
+		return n;
+	json_object_object_foreach(object, name, value)
+	{
+		(void)name;
+		n += 1 + count_members(value);
+	}
+	return n;
+}
+
 static void begin_request(struct jsonrpc *rpc)
 {
 	struct json_object *request = NULL;
@@ -232,6 +250,13 @@ static void begin_request(struct jsonrpc *rpc)
 	if (!parse(rpc->text.bytes, rpc->text.n, &request)) {
 		json_text_skip_line(&rpc->text);
 		refuse_request(rpc, JSONRPC_PARSE_ERROR, NULL);
+		return;
+	}
+	/* one of them would go unseen, and readers differ in which */
+	if (count_members(request) != rpc->text.n_members) {
+		refuse_request(rpc, JSONRPC_INVALID_REQUEST,
+			       "two members of one object have the same name");
+		json_object_put(request);
 		return;
 	}
 	rpc->is_batch = json_object_is_type(request, json_type_array);
@@ -290,6 +315,11 @@ bool jsonrpc_has_work(const struct jsonrpc *rpc)
 bool jsonrpc_is_waiting(const struct jsonrpc *rpc)
 {
 	return rpc->is_waiting;
+}
+
+bool jsonrpc_is_within_line(const struct jsonrpc *rpc)
+{
+	return rpc->has_request && rpc->is_batch && rpc->n_answers;
 }
 
 static struct json_object *current_call(const struct jsonrpc *rpc)

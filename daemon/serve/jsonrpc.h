@@ -82,6 +82,12 @@ void jsonrpc_work(struct jsonrpc *rpc);
 bool jsonrpc_is_waiting(const struct jsonrpc *rpc);
 void jsonrpc_finish(struct jsonrpc *rpc, struct jsonrpc_answer *answer);
 
+/*
+ * Whether a line of answers has been begun and not ended: those of a batch come one by one.  The
+ * caller's own lines wait until then.
+ */
+bool jsonrpc_is_within_line(const struct jsonrpc *rpc);
+
 /* Makes answer an error; data is the answer's, and may be NULL. */
 __attribute__((format(printf, 4, 5))) void jsonrpc_refuse(struct jsonrpc_answer *answer, int code,
 							  struct json_object *data,

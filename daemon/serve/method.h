@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct control;
 
@@ -25,10 +26,15 @@ enum method_type {
 	METHOD_VM,      /* the name of a VM that is registered */
 	METHOD_INTEGER, /* from minimum to maximum */
 	METHOD_ADDRESS, /* "0x…" or an integer, in bytes, up to the end of guest memory */
-	METHOD_ACCESS,  /* "r", "w" or "x"; as a number: KVMATTR_READ, _WRITE or _EXECUTE */
+	METHOD_NAME,    /* a name that a VM may have, whether it is registered or not */
 	METHOD_JOURNAL, /* the name of a VM that is registered, or of a journal's directory */
 	METHOD_PLACE,   /* "12:3": where an answer said to go on; two numbers */
 	METHOD_DATA,    /* bytes in base64 */
+	METHOD_BOOLEAN, /* true or false; as a number */
+	METHOD_CHOICE,  /* one of the parameter's choices; as a number: its place among them */
+	METHOD_CHOICES, /* an array of them; as a number: a set, bit i for place i */
+	METHOD_VTLS,    /* an array of VTLs; as a number: a set, bit t for VTL t */
+	METHOD_RANGES,  /* an array of {"gpa": address, "pages": number}, whole pages; not empty */
 };
 
 struct method_parameter {
@@ -37,10 +43,41 @@ struct method_parameter {
 	bool is_required;
 	uint64_t minimum; /* of METHOD_INTEGER */
 	uint64_t maximum;
+	const char *const *choices; /* of METHOD_CHOICE and METHOD_CHOICES; NULL behind the last */
 	const char *summary;
 };
 
 #define METHOD_MAX_PARAMETERS 8
+/* Of a METHOD_RANGES. */
+#define METHOD_MAX_RANGES 4092u
+
+/* What a member of an answer is.  rpc.discover publishes it as JSON Schema. */
+enum method_value {
+	VALUE_TEXT,
+	VALUE_NUMBER,   /* an integer from 0 up */
+	VALUE_INTEGER,  /* one that may be below 0 */
+	VALUE_FRACTION, /* any number */
+	VALUE_BOOLEAN,
+	VALUE_ADDRESS,  /* "0x1f000" */
+	VALUE_CHOICE,   /* one of choices */
+	VALUE_OBJECT,   /* with these members, and no others */
+	VALUE_COUNTS,   /* an object: a number for each name */
+	VALUE_DOCUMENT, /* an object that others define */
+	VALUE_INCLUDED, /* no member of its own: members are the outer object's */
+};
+
+#define VALUE_OPTIONAL 0x1u /* may be missing */
+#define VALUE_NULLABLE 0x2u /* may be null */
+#define VALUE_ARRAY    0x4u /* an array of such values */
+
+struct method_member {
+	const char *name; /* NULL behind the last; "" for VALUE_INCLUDED */
+	enum method_value value;
+	unsigned int flags;
+	const char *summary;                 /* NULL where the name says it all */
+	const char *const *choices;          /* NULL behind the last */
+	const struct method_member *members; /* of VALUE_OBJECT and VALUE_INCLUDED */
+};
 
 /* Who may call it.  Whoever can open the control socket is an observer. */
 enum method_role { METHOD_OBSERVER, METHOD_OPERATOR };
@@ -50,27 +87,35 @@ struct method_argument {
 	uint64_t number;
 	uint64_t second; /* of METHOD_PLACE */
 	struct hosted_vm *hosted;
+	char name[KVMATTR_NAME_SIZE]; /* of METHOD_NAME */
 	char journal
 		[VM_JOURNAL_NAME_SIZE]; /* a directory's name; whether it is there is not known */
 	uint8_t *data;                  /* the call's, until it is made */
 	size_t n_data;
+	struct kvmattr_range *ranges; /* the same */
+	size_t n_ranges;
 };
 
 struct method;
 struct questions;
 struct import;
+struct subscription;
 
 /* Whoever calls, from one connection. */
 struct method_peer {
-	bool is_operator;
-	struct questions *questions; /* of all peers: what they ask about the past */
-	struct import *import;       /* that is being received from this one, or NULL */
+	bool is_operator; /* then who it is is known */
+	pid_t pid;        /* 0: not known */
+	uid_t uid;
+	struct questions *questions;       /* of all peers: what they ask about the past */
+	struct import *import;             /* that is being received from this one, or NULL */
+	struct subscription *subscription; /* what this one is told of, or NULL */
 	/* A call that was made and not answered. */
 	bool is_waiting;
 	void (*cancel)(void *context);
 	void *context;
-	/* The maker's: sends the answer. */
+	/* The maker's: sends the answer, and what the subscription has. */
 	void (*finish)(struct method_peer *peer, struct jsonrpc_answer *answer);
+	void (*wake)(void *peer);
 };
 
 struct method_call {
@@ -83,8 +128,8 @@ struct method_call {
 
 struct method {
 	const char *name;
-	const char *summary; /* one line */
-	const char *result;  /* its members */
+	const char *summary;                 /* one line */
+	const struct method_member *members; /* of the result, which is an object */
 	enum method_role role;
 	/* Fills in the answer's result, or refuses, or answers later. */
 	void (*run)(const struct method_call *call, struct jsonrpc_answer *answer);
@@ -117,6 +162,10 @@ void method_finish(struct method_peer *peer, struct jsonrpc_answer *answer);
 
 /* "address" and the like. */
 const char *method_type_name(enum method_type type);
+/* The same of what is answered. */
+const char *method_value_name(enum method_value value);
+/* "observer" or "operator". */
+const char *method_role_name(enum method_role role);
 
 /* An error that has a status: code -32000 less the status, its name among the data. */
 __attribute__((format(printf, 3, 4))) void method_refuse(struct jsonrpc_answer *answer,

@@ -7,6 +7,7 @@
 #include "daemon/journal/export.h"
 #include "import.h"
 #include "json-put.h"
+#include "method-words.h"
 #include "methods.h"
 #include "question.h"
 
@@ -94,7 +95,7 @@ static void export_free(struct question *question)
 
 static const struct question_kind export_kind = { export_work, export_answer, export_free };
 
-void method_vm_export(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_vm_export(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	const struct method_argument *cursor = method_argument(call, "cursor");
 	const struct hosted_vm *hosted = method_vm(call, "vm");
@@ -112,7 +113,7 @@ void method_vm_export(const struct method_call *call, struct jsonrpc_answer *ans
 
 /* ---- vm.import ----------------------------------------------------------------------------- */
 
-void method_vm_import(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_vm_import(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	const struct method_argument *data = method_argument(call, "data");
 	const char *vm = method_vm(call, "vm")->name;
@@ -146,3 +147,83 @@ void method_vm_import(const struct method_call *call, struct jsonrpc_answer *ans
 	json_put_text(result, "vm", vm);
 	json_put_number(result, "received", offset + data->n_data);
 }
+
+/* ---- The table ----------------------------------------------------------------------------- */
+
+static const struct method_member export_members[] = {
+	VM_MEMBER,
+	{ .name = "commit", .value = VALUE_NUMBER, .summary = "as of which it is" },
+	{ .name = "size", .value = VALUE_NUMBER, .summary = "of the whole, in bytes" },
+	{ .name = "offset", .value = VALUE_NUMBER, .summary = "of this piece" },
+	{ .name = "data",
+	  .value = VALUE_TEXT,
+	  .summary = "in base64; the pieces together are what vm.import takes" },
+	PLACE_MEMBER,
+	{},
+};
+
+static const struct method_member import_members[] = {
+	VM_MEMBER,
+	{ .name = "received",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_OPTIONAL,
+	  .summary = "bytes so far; of every piece but the last" },
+	{ .name = "commit",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_OPTIONAL,
+	  .summary = "this and all that follows: of the last piece, when all is in force" },
+	{ .name = "updates",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_OPTIONAL,
+	  .summary = "that it took" },
+	{ .name = "from_vm",
+	  .value = VALUE_TEXT,
+	  .flags = VALUE_OPTIONAL,
+	  .summary = "the VM that was exported" },
+	{ .name = "from_commit", .value = VALUE_NUMBER, .flags = VALUE_OPTIONAL },
+	{ .name = "from_us",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_OPTIONAL,
+	  .summary = "when that commit was, in microseconds since the start of 1970" },
+	{},
+};
+
+const struct method export_methods[] = {
+	{
+		.name = "vm.export",
+		.summary = "The whole policy of a VM as of one commit, piece by piece",
+		.members = export_members,
+		.run = method_vm_export,
+		.parameters = { VM_PARAMETER,
+				{ .name = "cursor",
+				  .type = METHOD_PLACE,
+				  .summary =
+					  "an earlier answer's cursor, for the next piece; \"N:0\" "
+					  "begins with commit N instead of the last" } },
+	},
+	{
+		.name = "vm.import",
+		.summary = "Makes a VM's policy one that was exported; its RAM has to be the same",
+		.members = import_members,
+		.role = METHOD_OPERATOR,
+		.run = method_vm_import,
+		.parameters = { VM_PARAMETER,
+				{ .name = "size",
+				  .type = METHOD_INTEGER,
+				  .is_required = true,
+				  .minimum = 1,
+				  .maximum = METHODS_MAX_IMPORT,
+				  .summary = "bytes of the whole" },
+				{ .name = "offset",
+				  .type = METHOD_INTEGER,
+				  .is_required = true,
+				  .maximum = METHODS_MAX_IMPORT,
+				  .summary = "where this piece goes; 0 begins anew" },
+				{ .name = "data",
+				  .type = METHOD_DATA,
+				  .is_required = true,
+				  .summary = "the piece, which goes on where the one before it "
+					     "ended" } },
+	},
+	{},
+};

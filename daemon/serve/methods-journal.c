@@ -6,6 +6,7 @@
 #include "daemon/journal/catalogue.h"
 #include "daemon/journal/history.h"
 #include "json-put.h"
+#include "method-words.h"
 #include "methods.h"
 #include "question.h"
 
@@ -31,7 +32,7 @@ static void put_trouble(struct json_object *result, const struct vm_journal_stat
 	json_put_text(result, "trouble", text);
 }
 
-void method_journal_status(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_journal_status(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	const struct hosted_vm *hosted = method_vm(call, "vm");
 	struct vm_journal_status status;
@@ -185,7 +186,7 @@ static void list_free(struct question *question)
 
 static const struct question_kind list_kind = { list_work, list_answer, list_free };
 
-void method_journal_list(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_journal_list(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	struct list_question *list = allocate_one(struct list_question);
 	const struct hosted_vm *hosted;
@@ -264,7 +265,7 @@ static void log_free(struct question *question)
 
 static const struct question_kind log_kind = { log_work, log_answer, log_free };
 
-void method_journal_log(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_journal_log(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	struct log_question *log = allocate_one(struct log_question);
 	const struct method_argument *cursor = method_argument(call, "cursor");
@@ -275,3 +276,150 @@ void method_journal_log(const struct method_call *call, struct jsonrpc_answer *a
 	log->max = method_number(call, "limit", METHODS_DEFAULT_RUNS);
 	question_ask(call, &log->head, &log_kind, method_argument(call, "journal")->journal);
 }
+
+/* ---- The table ----------------------------------------------------------------------------- */
+
+static const struct method_member status_members[] = {
+	VM_MEMBER,
+	{ .name = "journal", .value = VALUE_TEXT, .summary = "its directory's name" },
+	{ .name = "durability",
+	  .value = VALUE_CHOICE,
+	  .choices = method_durabilities,
+	  .summary = "what an answered update survives" },
+	{ .name = "segments", .value = VALUE_NUMBER, .summary = "its files, but for checkpoints" },
+	{ .name = "bytes", .value = VALUE_NUMBER, .summary = "checkpoints included" },
+	{ .name = "first_number", .value = VALUE_NUMBER, .summary = "of its records" },
+	{ .name = "next_number", .value = VALUE_NUMBER, .summary = "of its records" },
+	{ .name = "durable_number",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "the last record that is on the disk; null with durability process" },
+	{ .name = "first_commit",
+	  .value = VALUE_NUMBER,
+	  .summary = "the first that can be asked for" },
+	{ .name = "commit", .value = VALUE_NUMBER, .summary = "the last that can be asked for" },
+	{ .name = "checkpoints", .value = VALUE_NUMBER },
+	{ .name = "checkpoint_bytes", .value = VALUE_NUMBER, .summary = "of all of them" },
+	{ .name = "checkpoint",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "the record up to which the last one goes, or null" },
+	{ .name = "checkpointing", .value = VALUE_BOOLEAN, .summary = "one is being written" },
+	{ .name = "trouble",
+	  .value = VALUE_TEXT,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "why it cannot be written, or null" },
+	{},
+};
+
+static const char *const journal_state_words[] = {
+	"live", "open", "unfinished", "released", "other-boot", "damaged", NULL,
+};
+
+static const struct method_member released_members[] = {
+	{ .name = "status", .value = VALUE_TEXT, .summary = "OK, or the name of a status" },
+	{ .name = "text", .value = VALUE_TEXT },
+	{},
+};
+
+static const struct method_member damage_members[] = {
+	{ .name = "file", .value = VALUE_TEXT, .summary = "in its directory; may be empty" },
+	{ .name = "offset", .value = VALUE_NUMBER, .summary = "in the file" },
+	{ .name = "text", .value = VALUE_TEXT, .summary = "what is wrong" },
+	{},
+};
+
+static const struct method_member listed_journal_members[] = {
+	{ .name = "journal", .value = VALUE_TEXT, .summary = "its directory's name" },
+	VM_MEMBER,
+	{ .name = "life",
+	  .value = VALUE_TEXT,
+	  .summary = "which registration of a VM of that name it is" },
+	{ .name = "this_boot",
+	  .value = VALUE_BOOLEAN,
+	  .summary = "written since the host was started" },
+	{ .name = "state", .value = VALUE_CHOICE, .choices = journal_state_words },
+	{ .name = "registered_us",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "microseconds since the start of 1970; null where not known" },
+	{ .name = "commit",
+	  .value = VALUE_NUMBER,
+	  .summary = "the last one; 0 where not looked for" },
+	{ .name = "commit_us",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "when that was; null where not looked for" },
+	{ .name = "bytes", .value = VALUE_NUMBER },
+	{ .name = "released",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_OPTIONAL,
+	  .members = released_members,
+	  .summary = "why its VM is gone, of one that was released" },
+	{ .name = "damage",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_OPTIONAL,
+	  .members = damage_members,
+	  .summary = "of one that is damaged" },
+	{},
+};
+
+static const struct method_member list_members[] = {
+	{ .name = "journals",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = listed_journal_members },
+	{},
+};
+
+static const struct method_member line_members[] = {
+	{ .name = "record", .value = VALUE_NUMBER, .summary = "its number" },
+	{ .name = "type", .value = VALUE_TEXT, .summary = "as in kvmattr-journal(5)" },
+	{ .name = "time_us",
+	  .value = VALUE_NUMBER,
+	  .summary = "microseconds since the start of 1970" },
+	{ .name = "commit",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "null where it is about none, or was taken back" },
+	{ .name = "session",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "its number; null where it is about none" },
+	{ .name = "text", .value = VALUE_TEXT },
+	{},
+};
+
+static const struct method_member log_members[] = {
+	{ .name = "journal", .value = VALUE_TEXT, .summary = "its directory's name" },
+	{ .name = "lines", .value = VALUE_OBJECT, .flags = VALUE_ARRAY, .members = line_members },
+	PLACE_MEMBER,
+	{},
+};
+
+const struct method journal_methods[] = {
+	{
+		.name = "journal.status",
+		.summary = "The journal of a VM: how long it is, how far back it goes, how it does",
+		.members = status_members,
+		.run = method_journal_status,
+		.parameters = { VM_PARAMETER },
+	},
+	{
+		.name = "journal.list",
+		.summary = "All journals: of the VMs that are registered, and of those that were",
+		.members = list_members,
+		.run = method_journal_list,
+	},
+	{
+		.name = "journal.log",
+		.summary = "What happened to a VM, line by line: updates, sessions, refusals",
+		.members = log_members,
+		.run = method_journal_log,
+		.parameters = { JOURNAL_PARAMETER,
+				COMMIT_PARAMETER("from", false,
+						 "from this commit on; from the start if left out"),
+				PLACE_PARAMETER, LIMIT_PARAMETER },
+	},
+	{},
+};

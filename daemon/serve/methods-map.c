@@ -4,6 +4,7 @@
  */
 #include "json-put.h"
 #include "map-walk.h"
+#include "method-words.h"
 #include "methods.h"
 #include "ram.h"
 
@@ -115,7 +116,7 @@ static struct json_object *put_run(struct json_object *runs, const struct vm_run
 	return object;
 }
 
-void method_map_effective(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_map_effective(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	const struct hosted_vm *hosted = method_vm(call, "vm");
 	uint64_t limit = method_number(call, "limit", METHODS_DEFAULT_RUNS);
@@ -170,7 +171,7 @@ static const struct layer *find_layer(const struct method_call *call, struct jso
 	return NULL;
 }
 
-void method_map_layer(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_map_layer(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	const struct hosted_vm *hosted = method_vm(call, "vm");
 	uint64_t limit = method_number(call, "limit", METHODS_DEFAULT_RUNS);
@@ -222,7 +223,7 @@ static void put_bucket(struct json_object *buckets, uint64_t number, uint64_t gf
 	json_put_number(object, "unknown", count->n_unknown);
 }
 
-void method_map_summary(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_map_summary(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	const struct hosted_vm *hosted = method_vm(call, "vm");
 	uint64_t n_buckets = method_number(call, "buckets", METHODS_DEFAULT_BUCKETS);
@@ -327,13 +328,15 @@ static const char *state_text(bool is_ram, unsigned int state)
 	}
 }
 
-void method_map_explain(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_map_explain(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	const struct hosted_vm *hosted = method_vm(call, "vm");
 	const struct policy *policy = vm_policy(hosted->vm);
 	const struct view *view = find_view(call, answer);
 	uint64_t gfn = method_number(call, "gpa", 0) >> KVMATTR_PAGE_SHIFT;
-	unsigned int asked = (unsigned int)method_number(call, "access", KVMATTR_PROTECTION);
+	unsigned int asked = method_is_given(call, "access")
+				     ? accesses[method_number(call, "access", 0)].access
+				     : KVMATTR_PROTECTION;
 	struct json_object *result;
 	uint8_t attributes, applied;
 	struct vm_run run = { 0 };
@@ -370,3 +373,205 @@ void method_map_explain(const struct method_call *call, struct jsonrpc_answer *a
 	put_layers_at(json_put_new_array(result, "layers"), hosted, view, gfn);
 	put_accesses(json_put_new_array(result, "accesses"), policy, view, gfn, asked);
 }
+
+/* ---- The table ----------------------------------------------------------------------------- */
+
+static const char *const state_words[] = { "in-force", "pending", "unknown", NULL };
+static const char *const source_words[] = { "explicit", "default", NULL };
+/* As in accesses[]. */
+static const char *const access_words[] = { "r", "w", "x", NULL };
+
+#define STATE_MEMBER                                                            \
+	{                                                                       \
+		.name = "state", .value = VALUE_CHOICE, .choices = state_words, \
+		.summary = "whether KVM enforces it"                            \
+	}
+#define SOURCE_MEMBER                                                             \
+	{                                                                         \
+		.name = "source", .value = VALUE_CHOICE, .choices = source_words, \
+		.summary = "the page's own entry, or the layer's default"         \
+	}
+
+static const struct method_member effective_run_members[] = {
+	GPA_MEMBER, PAGES_MEMBER, PROTECTION_MEMBER, VISIBILITY_MEMBER, STATE_MEMBER, {},
+};
+
+static const struct method_member effective_members[] = {
+	VM_MEMBER,
+	VTL_MEMBER,
+	COMMIT_MEMBER,
+	{ .name = "runs",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = effective_run_members,
+	  .summary = "RAM only" },
+	CURSOR_MEMBER,
+	{},
+};
+
+static const struct method_member layer_run_members[] = {
+	GPA_MEMBER, PAGES_MEMBER, PROTECTION_MEMBER, SOURCE_MEMBER, {},
+};
+
+static const struct method_member layer_members[] = {
+	VM_MEMBER,
+	{ .name = "layer", .value = VALUE_NUMBER, .summary = "the VTL that imposes" },
+	VTL_MEMBER,
+	COMMIT_MEMBER,
+	{ .name = "default",
+	  .value = VALUE_CHOICE,
+	  .choices = method_protections,
+	  .summary = "for RAM without a protection of its own" },
+	{ .name = "mbec",
+	  .value = VALUE_BOOLEAN,
+	  .summary = "kernel and user execute are two things" },
+	{ .name = "runs",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = layer_run_members,
+	  .summary = "RAM only" },
+	CURSOR_MEMBER,
+	{},
+};
+
+static const struct method_member bucket_members[] = {
+	{ .name = "bucket", .value = VALUE_NUMBER, .summary = "its number from start" },
+	{ .name = "gpa", .value = VALUE_ADDRESS },
+	{ .name = "pages", .value = VALUE_COUNTS, .summary = "of each protection" },
+	{ .name = "private", .value = VALUE_NUMBER, .summary = "pages" },
+	{ .name = "pending", .value = VALUE_NUMBER, .summary = "pages on their way to KVM" },
+	{ .name = "unknown",
+	  .value = VALUE_NUMBER,
+	  .summary = "pages of which it is not known what KVM enforces" },
+	{},
+};
+
+static const struct method_member summary_members[] = {
+	VM_MEMBER,
+	VTL_MEMBER,
+	COMMIT_MEMBER,
+	{ .name = "start", .value = VALUE_ADDRESS },
+	{ .name = "end", .value = VALUE_ADDRESS },
+	{ .name = "bucket_pages", .value = VALUE_NUMBER, .summary = "in each part" },
+	{ .name = "buckets",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = bucket_members,
+	  .summary = "parts without RAM are left out" },
+	{ .name = "cursor",
+	  .value = VALUE_ADDRESS,
+	  .flags = VALUE_OPTIONAL,
+	  .summary = "where there is more: where to go on; a part that is cut there comes again, "
+		     "with the rest of its pages" },
+	{},
+};
+
+static const struct method_member explained_layer_members[] = {
+	{ .name = "layer", .value = VALUE_NUMBER, .summary = "the VTL that imposes" },
+	PROTECTION_MEMBER,
+	SOURCE_MEMBER,
+	{ .name = "mbec", .value = VALUE_BOOLEAN },
+	{},
+};
+
+static const struct method_member access_members[] = {
+	{ .name = "access", .value = VALUE_CHOICE, .choices = access_words },
+	{ .name = "allowed", .value = VALUE_BOOLEAN },
+	{ .name = "denying", .value = VALUE_NUMBER, .flags = VALUE_ARRAY, .summary = "layers" },
+	{ .name = "intercept",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "the VTL that gets it, or null" },
+	{},
+};
+
+static const struct method_member explain_members[] = {
+	VM_MEMBER,
+	VTL_MEMBER,
+	{ .name = "gpa", .value = VALUE_ADDRESS, .summary = "of the page" },
+	COMMIT_MEMBER,
+	{ .name = "ram", .value = VALUE_BOOLEAN, .summary = "whether this is RAM" },
+	{ .name = "protection",
+	  .value = VALUE_CHOICE,
+	  .choices = method_protections,
+	  .summary = "the effective one" },
+	VISIBILITY_MEMBER,
+	{ .name = "locks", .value = VALUE_NUMBER, .summary = "that the owner has put on it" },
+	STATE_MEMBER,
+	{ .name = "state_text", .value = VALUE_TEXT, .summary = "the same, for people" },
+	{ .name = "applied",
+	  .value = VALUE_CHOICE,
+	  .flags = VALUE_NULLABLE,
+	  .choices = method_protections,
+	  .summary = "what KVM was last told; null where that is not known" },
+	{ .name = "layers",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = explained_layer_members,
+	  .summary = "that restrict the VTL; empty where there is no RAM" },
+	{ .name = "accesses",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = access_members },
+	{},
+};
+
+const struct method map_methods[] = {
+	{
+		.name = "map.effective",
+		.summary = "What a VTL may do with its memory: runs of equal effective attributes",
+		.members = effective_members,
+		.run = method_map_effective,
+		.parameters = { VM_PARAMETER, VTL_PARAMETER, START_PARAMETER, END_PARAMETER,
+				CURSOR_PARAMETER, LIMIT_PARAMETER },
+	},
+	{
+		.name = "map.layer",
+		.summary = "What one layer imposes on a VTL, page by page or by its default",
+		.members = layer_members,
+		.run = method_map_layer,
+		.parameters = { VM_PARAMETER,
+				{ .name = "layer",
+				  .type = METHOD_INTEGER,
+				  .is_required = true,
+				  .minimum = 1,
+				  .maximum = KVMATTR_N_VTLS - 1,
+				  .summary = "the VTL that imposes" },
+				VTL_PARAMETER,
+				START_PARAMETER,
+				END_PARAMETER,
+				CURSOR_PARAMETER,
+				LIMIT_PARAMETER },
+	},
+	{
+		.name = "map.summary",
+		.summary =
+			"A VTL's memory in equal parts: how many pages of each protection in each",
+		.members = summary_members,
+		.run = method_map_summary,
+		.parameters = { VM_PARAMETER,
+				VTL_PARAMETER,
+				START_PARAMETER,
+				END_PARAMETER,
+				CURSOR_PARAMETER,
+				{ .name = "buckets",
+				  .type = METHOD_INTEGER,
+				  .minimum = 1,
+				  .maximum = METHODS_MAX_BUCKETS,
+				  .summary = "into how many parts; 256 if left out" } },
+	},
+	{
+		.name = "map.explain",
+		.summary = "One page: who allows and who denies it, why, and what KVM enforces",
+		.members = explain_members,
+		.run = method_map_explain,
+		.parameters = { VM_PARAMETER,
+				PAGE_PARAMETER,
+				VTL_PARAMETER,
+				{ .name = "access",
+				  .type = METHOD_CHOICE,
+				  .choices = access_words,
+				  .summary = "only this one; r, w and x if left out" } },
+	},
+	{},
+};

@@ -7,6 +7,7 @@
 #include "daemon/journal/blame.h"
 #include "daemon/journal/history-text.h"
 #include "json-put.h"
+#include "method-words.h"
 #include "methods.h"
 #include "question.h"
 
@@ -185,7 +186,7 @@ static void ask_for_runs(const struct method_call *call, struct runs_question *r
 	question_ask(call, &runs->head, &runs_kind, method_argument(call, "journal")->journal);
 }
 
-void method_journal_state_at(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_journal_state_at(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	struct runs_question *runs = allocate_one(struct runs_question);
 
@@ -194,7 +195,7 @@ void method_journal_state_at(const struct method_call *call, struct jsonrpc_answ
 	ask_for_runs(call, runs);
 }
 
-void method_journal_diff(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_journal_diff(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	struct runs_question *runs = allocate_one(struct runs_question);
 
@@ -273,9 +274,10 @@ static void put_blame(struct json_object *object, const struct blame_entry *entr
 	json_put_number(object, "commit", entry->place.commit);
 	json_put_number(object, "time_us", entry->time_us);
 	json_put_text(object, "origin",
-		      entry->has_session ? "session"
-		      : entry->is_import ? "import"
-					 : "registration");
+		      entry->has_session    ? "session"
+		      : entry->is_operators ? "operator"
+		      : entry->is_import    ? "import"
+					    : "registration");
 	if (entry->has_session)
 		put_session(object, &entry->session);
 	else
@@ -317,7 +319,7 @@ static void blame_free(struct question *question)
 
 static const struct question_kind blame_kind = { blame_work, blame_answer, blame_free };
 
-void method_journal_blame(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_journal_blame(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	const struct method_argument *cursor = method_argument(call, "cursor");
 	uint64_t gfn = method_number(call, "gpa", 0) >> KVMATTR_PAGE_SHIFT;
@@ -338,3 +340,186 @@ void method_journal_blame(const struct method_call *call, struct jsonrpc_answer 
 	blame->max = method_number(call, "limit", METHODS_DEFAULT_BLAME);
 	question_ask(call, &blame->head, &blame_kind, method_argument(call, "journal")->journal);
 }
+
+/* ---- The table ----------------------------------------------------------------------------- */
+
+#define JOURNAL_MEMBER                                                                    \
+	{                                                                                 \
+		.name = "journal", .value = VALUE_TEXT, .summary = "its directory's name" \
+	}
+
+/* What put_attributes() puts. */
+static const struct method_member attributes_members[] = {
+	PROTECTION_MEMBER,
+	VISIBILITY_MEMBER,
+	{},
+};
+
+#define ATTRIBUTES_MEMBER(its_name, its_summary)                                  \
+	{                                                                         \
+		.name = its_name, .value = VALUE_OBJECT, .flags = VALUE_NULLABLE, \
+		.members = attributes_members, .summary = its_summary             \
+	}
+
+static const struct method_member past_run_members[] = {
+	GPA_MEMBER, PAGES_MEMBER, PROTECTION_MEMBER, VISIBILITY_MEMBER, {},
+};
+
+static const struct method_member state_at_members[] = {
+	JOURNAL_MEMBER,
+	VTL_MEMBER,
+	{ .name = "commit", .value = VALUE_NUMBER },
+	{ .name = "time_us",
+	  .value = VALUE_NUMBER,
+	  .summary = "of that commit, in microseconds since the start of 1970" },
+	{ .name = "runs",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = past_run_members,
+	  .summary = "RAM only" },
+	CURSOR_MEMBER,
+	{},
+};
+
+static const struct method_member dated_commit_members[] = {
+	{ .name = "commit", .value = VALUE_NUMBER },
+	{ .name = "time_us",
+	  .value = VALUE_NUMBER,
+	  .summary = "microseconds since the start of 1970" },
+	{},
+};
+
+static const struct method_member changed_run_members[] = {
+	GPA_MEMBER,
+	PAGES_MEMBER,
+	ATTRIBUTES_MEMBER("before", "null where it was no RAM"),
+	ATTRIBUTES_MEMBER("after", "null where it is no RAM"),
+	{},
+};
+
+static const struct method_member diff_members[] = {
+	JOURNAL_MEMBER,
+	VTL_MEMBER,
+	{ .name = "from", .value = VALUE_OBJECT, .members = dated_commit_members },
+	{ .name = "to", .value = VALUE_OBJECT, .members = dated_commit_members },
+	{ .name = "runs",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = changed_run_members,
+	  .summary = "only pages that differ" },
+	CURSOR_MEMBER,
+	{},
+};
+
+static const char *const origin_words[] = { "session", "registration", "import", "operator", NULL };
+static const char *const role_words[] = { "owner", "agent", NULL };
+
+static const struct method_member author_members[] = {
+	{ .name = "id", .value = VALUE_NUMBER },
+	{ .name = "role", .value = VALUE_CHOICE, .choices = role_words },
+	{ .name = "vtl",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "for which an agent spoke; null for the owner" },
+	{ .name = "peer", .value = VALUE_TEXT, .summary = "what it called itself" },
+	{ .name = "pid", .value = VALUE_INTEGER },
+	{ .name = "uid", .value = VALUE_NUMBER },
+	{},
+};
+
+static const struct method_member blame_entry_members[] = {
+	{ .name = "commit", .value = VALUE_NUMBER },
+	{ .name = "time_us",
+	  .value = VALUE_NUMBER,
+	  .summary = "microseconds since the start of 1970" },
+	{ .name = "origin", .value = VALUE_CHOICE, .choices = origin_words },
+	{ .name = "session",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_NULLABLE,
+	  .members = author_members,
+	  .summary = "null where the origin is another" },
+	{ .name = "update", .value = VALUE_NUMBER, .summary = "its number in the session" },
+	{ .name = "kind", .value = VALUE_CHOICE, .choices = method_update_kinds },
+	{ .name = "layer",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "null where the kind has none" },
+	{ .name = "protection",
+	  .value = VALUE_CHOICE,
+	  .flags = VALUE_NULLABLE,
+	  .choices = method_protections,
+	  .summary = "null where the kind has none" },
+	{ .name = "visibility",
+	  .value = VALUE_CHOICE,
+	  .flags = VALUE_NULLABLE,
+	  .choices = method_visibilities,
+	  .summary = "null where the kind has none" },
+	{ .name = "gpa",
+	  .value = VALUE_ADDRESS,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "of the element; null where the kind has no pages" },
+	{ .name = "pages",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "of the element; null where the kind has none" },
+	ATTRIBUTES_MEMBER("before", "of the page; null where it was no RAM"),
+	ATTRIBUTES_MEMBER("after", "of the page; null where it was no RAM"),
+	{},
+};
+
+static const struct method_member blame_members[] = {
+	JOURNAL_MEMBER,
+	VTL_MEMBER,
+	{ .name = "gpa", .value = VALUE_ADDRESS, .summary = "of the page" },
+	{ .name = "commit", .value = VALUE_NUMBER, .summary = "the last one" },
+	ATTRIBUTES_MEMBER("now", "as of that commit; null where it is no RAM"),
+	{ .name = "from_commit",
+	  .value = VALUE_NUMBER,
+	  .summary = "what came up to it is not known any more; 0: all is" },
+	{ .name = "entries",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = blame_entry_members },
+	PLACE_MEMBER,
+	{},
+};
+
+const struct method past_methods[] = {
+	{
+		.name = "journal.state_at",
+		.summary = "What a VTL was allowed as of a commit: runs of equal attributes",
+		.members = state_at_members,
+		.run = method_journal_state_at,
+		.parameters = { JOURNAL_PARAMETER,
+				COMMIT_PARAMETER("commit", false,
+						 "as of this one; of the last if left out"),
+				VTL_PARAMETER, START_PARAMETER, END_PARAMETER, CURSOR_PARAMETER,
+				LIMIT_PARAMETER },
+	},
+	{
+		.name = "journal.diff",
+		.summary = "What changed for a VTL between two commits",
+		.members = diff_members,
+		.run = method_journal_diff,
+		.parameters = { JOURNAL_PARAMETER, COMMIT_PARAMETER("from", true, "one commit"),
+				COMMIT_PARAMETER("to", false, "the other; the last if left out"),
+				VTL_PARAMETER, START_PARAMETER, END_PARAMETER, CURSOR_PARAMETER,
+				LIMIT_PARAMETER },
+	},
+	{
+		.name = "journal.blame",
+		.summary = "Who made a page what it is: all that set it, the newest first",
+		.members = blame_members,
+		.run = method_journal_blame,
+		.parameters = { JOURNAL_PARAMETER,
+				PAGE_PARAMETER,
+				VTL_PARAMETER,
+				PLACE_PARAMETER,
+				{ .name = "limit",
+				  .type = METHOD_INTEGER,
+				  .minimum = 1,
+				  .maximum = METHODS_MAX_RUNS,
+				  .summary = "at most so many in the answer; 16 if left out" } },
+	},
+	{},
+};

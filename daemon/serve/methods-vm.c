@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vm.list, vm.get, stats.get.
+ * vm.list, vm.get, vm.views, vm.layers, vm.sessions.
  */
 #include "json-put.h"
+#include "method-words.h"
 #include "methods.h"
 #include "ram.h"
 #include "session.h"
@@ -25,6 +26,7 @@ static void put_at_a_glance(struct json_object *object, const struct hosted_vm *
 	json_put_boolean(object, "simulated", hosted->is_simulated);
 	json_put_text(object, "state", vm_state_name(hosted->vm));
 	json_put_boolean(object, "degraded", vm_is_degraded(hosted->vm));
+	json_put_boolean(object, "frozen", vm_is_frozen(hosted->vm));
 	json_put_number(object, "unknown_pages", vm_unknown_pages(hosted->vm));
 	json_put_number(object, "commit", vm_commit(hosted->vm));
 	json_put_number(object, "queue", vm_queue_length(hosted->vm));
@@ -47,7 +49,7 @@ static unsigned int count_detached(const struct hosted_vm *hosted)
 	return n;
 }
 
-void method_vm_list(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_vm_list(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	struct json_object *vms = json_put_new_array(method_result(answer), "vms");
 	const struct hosted_vm *hosted;
@@ -165,56 +167,275 @@ static void put_session(struct json_object *object, const struct session *sessio
 	json_put_number(object, "messages", session->n_messages);
 }
 
-void method_vm_get(const struct method_call *call, struct jsonrpc_answer *answer)
+static void put_sessions(struct json_object *sessions, const struct hosted_vm *hosted)
+{
+	const struct session *session;
+
+	TAILQ_FOREACH (session, &hosted->sessions, list)
+		put_session(json_put_next(sessions), session);
+}
+
+static void method_vm_get(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	const struct hosted_vm *hosted = method_vm(call, "vm");
 	const struct policy *policy = vm_policy(hosted->vm);
-	struct json_object *result = method_result(answer), *sessions;
-	const struct session *session;
+	struct json_object *result = method_result(answer);
 
 	put_at_a_glance(result, hosted);
 	put_ram(json_put_new(result, "ram"), policy);
 	put_views(json_put_new_array(result, "views"), policy);
 	put_layers(json_put_new_array(result, "layers"), policy);
-	sessions = json_put_new_array(result, "sessions");
-	TAILQ_FOREACH (session, &hosted->sessions, list)
-		put_session(json_put_next(sessions), session);
+	put_sessions(json_put_new_array(result, "sessions"), hosted);
 	json_put_number(result, "memory_bytes", policy_memory(policy));
 }
 
-static void put_statistics(struct json_object *object, const struct hosted_vm *hosted)
+static void method_vm_views(const struct method_call *call, struct jsonrpc_answer *answer)
 {
-	const struct vm_statistics *statistics = vm_statistics(hosted->vm);
-	uint64_t now_us = clock_now_us(CLOCK_REALTIME);
+	const struct hosted_vm *hosted = method_vm(call, "vm");
+	struct json_object *result = method_result(answer);
 
-	json_put_text(object, "vm", hosted->name);
-	json_put_number(object, "uptime_us",
-			now_us > hosted->registered_us ? now_us - hosted->registered_us : 0);
-	json_put_number(object, "updates", statistics->updates);
-	json_put_number(object, "updates_failed", statistics->updates_failed);
-	json_put_number(object, "elements", statistics->elements);
-	json_put_number(object, "pages", statistics->pages);
-	json_put_number(object, "batches", statistics->batches);
-	json_put_number(object, "calls", statistics->calls);
-	json_put_number(object, "call_pages", statistics->call_pages);
-	json_put_number(object, "calls_unmerged", statistics->calls_unmerged);
-	/* may be below 0: after retries and undone batches */
-	json_put_integer(object, "calls_saved",
-			 (int64_t)statistics->calls_unmerged - (int64_t)statistics->calls);
-	json_put_number(object, "refusals", statistics->refusals);
-	json_put_number(object, "retries", statistics->retries);
-	json_put_number(object, "batch_us_total", statistics->batch_us_total);
-	json_put_number(object, "batch_us_max", statistics->batch_us_max);
-	json_put_number(object, "queue", vm_queue_length(hosted->vm));
-	json_put_number(object, "unknown_pages", vm_unknown_pages(hosted->vm));
+	json_put_text(result, "vm", hosted->name);
+	put_views(json_put_new_array(result, "views"), vm_policy(hosted->vm));
 }
 
-void method_stats_get(const struct method_call *call, struct jsonrpc_answer *answer)
+static void method_vm_layers(const struct method_call *call, struct jsonrpc_answer *answer)
 {
-	struct json_object *vms = json_put_new_array(method_result(answer), "vms");
-	const struct hosted_vm *asked = method_vm(call, "vm"), *hosted;
+	const struct hosted_vm *hosted = method_vm(call, "vm");
+	struct json_object *result = method_result(answer);
 
-	LIST_FOREACH (hosted, &call->daemon->vms, list)
-		if (hosted->is_ready && !hosted->is_doomed && (!asked || hosted == asked))
-			put_statistics(json_put_next(vms), hosted);
+	json_put_text(result, "vm", hosted->name);
+	put_layers(json_put_new_array(result, "layers"), vm_policy(hosted->vm));
 }
+
+static void method_vm_sessions(const struct method_call *call, struct jsonrpc_answer *answer)
+{
+	const struct hosted_vm *hosted = method_vm(call, "vm");
+	struct json_object *result = method_result(answer);
+
+	json_put_text(result, "vm", hosted->name);
+	put_sessions(json_put_new_array(result, "sessions"), hosted);
+}
+
+/* ---- The table ----------------------------------------------------------------------------- */
+
+static const char *const state_words[] = {
+	"waiting", "idle", "executing", "undoing", "repairing", "stuck", "verifying", NULL,
+};
+
+static const char *const executor_words[] = { "vmm", "daemon", NULL };
+
+static const struct method_member glance_members[] = {
+	{ .name = "name", .value = VALUE_TEXT },
+	{ .name = "simulated", .value = VALUE_BOOLEAN, .summary = "there is no KVM behind it" },
+	{ .name = "state",
+	  .value = VALUE_CHOICE,
+	  .choices = state_words,
+	  .summary = "what is done for it now" },
+	{ .name = "degraded",
+	  .value = VALUE_BOOLEAN,
+	  .summary = "KVM may not enforce what the policy says" },
+	{ .name = "frozen", .value = VALUE_BOOLEAN, .summary = "updates wait until it is thawed" },
+	{ .name = "unknown_pages",
+	  .value = VALUE_NUMBER,
+	  .summary = "of which it is not known what KVM enforces" },
+	COMMIT_MEMBER,
+	{ .name = "queue", .value = VALUE_NUMBER, .summary = "updates that wait" },
+	{ .name = "executor",
+	  .value = VALUE_CHOICE,
+	  .choices = executor_words,
+	  .summary = "who makes the calls to KVM" },
+	{ .name = "ram_pages", .value = VALUE_NUMBER },
+	{ .name = "private_pages", .value = VALUE_NUMBER },
+	{ .name = "registered_us",
+	  .value = VALUE_NUMBER,
+	  .summary = "microseconds since the start of 1970" },
+	{ .name = "recovered",
+	  .value = VALUE_BOOLEAN,
+	  .summary = "it was registered with an earlier life of the daemon" },
+	{ .name = "journal",
+	  .value = VALUE_TEXT,
+	  .summary = "the name of its journal's directory" },
+	{},
+};
+
+static const struct method_member listed_vm_members[] = {
+	{ .name = "", .value = VALUE_INCLUDED, .members = glance_members },
+	{ .name = "views",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_ARRAY,
+	  .summary = "VTLs that have one" },
+	{ .name = "layers",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_ARRAY,
+	  .summary = "that are enabled, by the VTL that imposes" },
+	{ .name = "sessions", .value = VALUE_NUMBER, .summary = "the owner's and the agents'" },
+	{ .name = "detached_sessions",
+	  .value = VALUE_NUMBER,
+	  .summary = "those of them whose peers have not come back since the daemon was "
+		     "restarted" },
+	{},
+};
+
+static const struct method_member vm_list_members[] = {
+	{ .name = "vms",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = listed_vm_members },
+	{},
+};
+
+static const struct method_member ram_range_members[] = {
+	GPA_MEMBER,
+	PAGES_MEMBER,
+	{},
+};
+
+static const struct method_member ram_members[] = {
+	{ .name = "pages", .value = VALUE_NUMBER },
+	{ .name = "private_pages", .value = VALUE_NUMBER },
+	{ .name = "start", .value = VALUE_ADDRESS },
+	{ .name = "end", .value = VALUE_ADDRESS, .summary = "behind the last page" },
+	{ .name = "ranges",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = ram_range_members,
+	  .summary = "the first 64" },
+	{ .name = "more", .value = VALUE_BOOLEAN, .summary = "ranges than are listed" },
+	{},
+};
+
+static const struct method_member view_members[] = {
+	{ .name = "vtl", .value = VALUE_NUMBER, .summary = "whose view it is" },
+	{ .name = "abi",
+	  .value = VALUE_TEXT,
+	  .summary = "the dialect in which KVM takes attributes" },
+	{ .name = "supported",
+	  .value = VALUE_ADDRESS,
+	  .summary = "the attributes that KVM knows, as the bits of that dialect" },
+	{},
+};
+
+static const struct method_member layer_members[] = {
+	{ .name = "layer", .value = VALUE_NUMBER, .summary = "the VTL that imposes" },
+	{ .name = "mbec",
+	  .value = VALUE_BOOLEAN,
+	  .summary = "kernel and user execute are two things" },
+	{ .name = "default",
+	  .value = VALUE_CHOICE,
+	  .choices = method_protections,
+	  .summary = "for RAM without a protection of its own" },
+	{ .name = "restricts",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_ARRAY,
+	  .summary = "VTLs below it that have views" },
+	{},
+};
+
+static const char *const role_words[] = { "owner", "agent", NULL };
+static const char *const right_words[] = { "visibility", NULL };
+static const char *const session_state_words[] = { "connected", "detached", "restarting", NULL };
+
+static const struct method_member session_members[] = {
+	{ .name = "id", .value = VALUE_NUMBER },
+	{ .name = "role", .value = VALUE_CHOICE, .choices = role_words },
+	{ .name = "vtl",
+	  .value = VALUE_NUMBER,
+	  .flags = VALUE_NULLABLE,
+	  .summary = "for which an agent speaks; null for the owner" },
+	{ .name = "rights",
+	  .value = VALUE_CHOICE,
+	  .flags = VALUE_ARRAY | VALUE_OPTIONAL,
+	  .choices = right_words,
+	  .summary = "what an agent may beyond its VTL's layers" },
+	{ .name = "peer", .value = VALUE_TEXT, .summary = "what it calls itself" },
+	{ .name = "pid", .value = VALUE_INTEGER },
+	{ .name = "uid", .value = VALUE_NUMBER },
+	{ .name = "state", .value = VALUE_CHOICE, .choices = session_state_words },
+	{ .name = "connected", .value = VALUE_BOOLEAN },
+	{ .name = "in_flight", .value = VALUE_NUMBER, .summary = "updates that are not answered" },
+	{ .name = "last_seqno", .value = VALUE_NUMBER },
+	{ .name = "messages", .value = VALUE_NUMBER, .summary = "that it has sent" },
+	{},
+};
+
+static const struct method_member vm_get_members[] = {
+	{ .name = "", .value = VALUE_INCLUDED, .members = glance_members },
+	{ .name = "ram", .value = VALUE_OBJECT, .members = ram_members },
+	{ .name = "views", .value = VALUE_OBJECT, .flags = VALUE_ARRAY, .members = view_members },
+	{ .name = "layers",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = layer_members,
+	  .summary = "that are enabled" },
+	{ .name = "sessions",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = session_members,
+	  .summary = "the owner's and the agents'" },
+	{ .name = "memory_bytes", .value = VALUE_NUMBER, .summary = "that its policy takes" },
+	{},
+};
+
+static const struct method_member vm_views_members[] = {
+	VM_MEMBER,
+	{ .name = "views", .value = VALUE_OBJECT, .flags = VALUE_ARRAY, .members = view_members },
+	{},
+};
+
+static const struct method_member vm_layers_members[] = {
+	VM_MEMBER,
+	{ .name = "layers",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = layer_members,
+	  .summary = "that are enabled" },
+	{},
+};
+
+static const struct method_member vm_sessions_members[] = {
+	VM_MEMBER,
+	{ .name = "sessions",
+	  .value = VALUE_OBJECT,
+	  .flags = VALUE_ARRAY,
+	  .members = session_members,
+	  .summary = "the owner's and the agents'" },
+	{},
+};
+
+const struct method vm_methods[] = {
+	{
+		.name = "vm.list",
+		.summary = "The VMs that are registered, one line's worth each",
+		.members = vm_list_members,
+		.run = method_vm_list,
+	},
+	{
+		.name = "vm.get",
+		.summary = "One VM: its views, RAM, layers and sessions, and the state it is in",
+		.members = vm_get_members,
+		.run = method_vm_get,
+		.parameters = { VM_PARAMETER },
+	},
+	{
+		.name = "vm.views",
+		.summary = "A VM's views: what each VTL's KVM speaks and knows",
+		.members = vm_views_members,
+		.run = method_vm_views,
+		.parameters = { VM_PARAMETER },
+	},
+	{
+		.name = "vm.layers",
+		.summary = "A VM's layers: what each VTL imposes where nothing else is said",
+		.members = vm_layers_members,
+		.run = method_vm_layers,
+		.parameters = { VM_PARAMETER },
+	},
+	{
+		.name = "vm.sessions",
+		.summary = "Who is connected to a VM, or is to come back: its owner and its agents",
+		.members = vm_sessions_members,
+		.run = method_vm_sessions,
+		.parameters = { VM_PARAMETER },
+	},
+	{},
+};

@@ -9,6 +9,7 @@
 #include "fd-store.h"
 #include "hosted-vm.h"
 #include "session-resume.h"
+#include "vm-events.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -36,11 +37,15 @@ static void name_vm(const char *journal, char *vm, size_t size)
 static void give_up(struct daemon *daemon, const char *journal, const struct journal_error *error)
 {
 	struct unrecovered *unrecovered = allocate_one(struct unrecovered);
+	char text[1024];
 
 	snprintf(unrecovered->journal, sizeof(unrecovered->journal), "%s", journal);
 	name_vm(journal, unrecovered->vm, sizeof(unrecovered->vm));
 	unrecovered->error = *error;
 	LIST_INSERT_HEAD(&daemon->unrecovered, unrecovered, list);
+	snprintf(text, sizeof(text), "not recovered from %s: %s, offset %" PRIu64 ": %s", journal,
+		 error->file, error->offset, error->text);
+	vm_events_journal(daemon, unrecovered->vm, true, text);
 	log_vm(LOG_LEVEL_ERROR, unrecovered->vm,
 	       "not recovered: %s/%s/%s, offset %" PRIu64
 	       ": %s.  Nothing of it is changed.  KVM keeps what it was told last; the name is taken "
@@ -91,6 +96,7 @@ struct belongings {
 	int connection;
 	int executor; /* -1 where it is in the daemon */
 	int views[KVMATTR_N_VTLS];
+	int stats[KVMATTR_N_VTLS]; /* -1; it goes on without them */
 };
 
 static int take_connection(const struct session *session)
@@ -120,6 +126,9 @@ static bool take_belongings(const struct hosted_vm *hosted, struct belongings *b
 		belongings->views[i] = fd_store_take_vm(
 			store, hosted_vm_fd_name(hosted, i, name, sizeof(name)), kind);
 		is_whole &= belongings->views[i] >= 0;
+		belongings->stats[i] = fd_store_take_vm(
+			store, hosted_vm_stats_fd_name(hosted, i, name, sizeof(name)),
+			VM_FD_STATISTICS);
 	}
 	return is_whole;
 }
@@ -142,9 +151,12 @@ static void give_back(const struct hosted_vm *hosted, const struct belongings *b
 			session_fd_name(hosted->owner, name, sizeof(name)));
 	hang_up(belongings->connection);
 	hang_up(belongings->executor);
-	for (unsigned int i = 0; i < hosted->n_views; i++)
+	for (unsigned int i = 0; i < hosted->n_views; i++) {
 		if (belongings->views[i] >= 0)
 			close(belongings->views[i]);
+		if (belongings->stats[i] >= 0)
+			close(belongings->stats[i]);
+	}
 }
 
 /* Puts the owner and the executor back in their places; false if they have to come by themselves. */
@@ -165,6 +177,7 @@ static bool restore_owner(struct hosted_vm *hosted)
 		give_back(hosted, &belongings);
 		return false;
 	}
+	memcpy(hosted->stats_fds, belongings.stats, hosted->n_views * sizeof(belongings.stats[0]));
 	session_restore_connection(hosted->owner, belongings.connection);
 	if (!is_here)
 		hosted_vm_find_executor(hosted, belongings.executor, true);
@@ -222,7 +235,10 @@ static void bring_back(struct hosted_vm *hosted, struct replay *replay)
 
 static void let_go_on(struct hosted_vm *hosted)
 {
-	unsigned int n_connected = restore_connections(hosted);
+	unsigned int n_connected;
+
+	vm_events_registered(hosted);
+	n_connected = restore_connections(hosted);
 
 	log_vm(LOG_LEVEL_INFO, hosted->name,
 	       "recovered as of commit %" PRIu64

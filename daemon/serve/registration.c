@@ -5,9 +5,10 @@
 #include "daemon/log.h"
 #include "hosted-vm.h"
 #include "recovery.h"
+#include "service-manager.h"
 #include "session.h"
 #include "view-fds.h"
-#include "vm-fd.h"
+#include "vm-events.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -52,8 +53,11 @@ static void finish(struct hosted_vm *hosted)
 	}
 	hosted->is_ready = true;
 	hosted->daemon->vms_registered++;
+	service_manager_notice(hosted->daemon->manager);
 	hosted_vm_keep_fds(hosted);
 	session_keep_fd(hosted->owner);
+	vm_events_registered(hosted);
+	vm_events_session_opened(hosted->owner, false);
 	log_vm(LOG_LEVEL_INFO, hosted->name,
 	       "registered by %s (PID %d): %u view(s), %" PRIu64
 	       " pages of RAM, %s, executor in the %s, journal %s",
@@ -107,8 +111,8 @@ static void add_ram(struct hosted_vm *hosted)
 							.value = (uint8_t) private };
 
 		if (n[private] && !hosted->is_doomed)
-			hosted_vm_update(hosted, &element, ranges[private], n[private], ram_added,
-					 hosted);
+			hosted_vm_update(hosted, false, &element, ranges[private], n[private],
+					 ram_added, hosted);
 		free(ranges[private]);
 	}
 }
@@ -202,20 +206,19 @@ static const char *parse_parts(const void *data, const struct wire_register *mes
 
 /* Takes what the message brought; nothing of it was refused. */
 static struct hosted_vm *take_in(struct session *owner, const struct wire_register *message,
-				 const struct wire_view *views, const struct wire_ram *ram,
-				 struct seqpacket_fds *fds)
+				 const struct wire_view *views, const struct wire_ram *ram)
 {
 	struct hosted_vm *hosted = hosted_vm_new(owner->daemon, message->name);
 
 	hosted->registration_id = message->header.id;
 	hosted->n_views = message->n_views;
 	memcpy(hosted->views, views, message->n_views * sizeof(views[0]));
+	for (uint32_t i = 0; i < message->n_views; i++)
+		hosted->views[i].has_stats = 0; /* as it is told on, and in the journal */
 	hosted->n_ram = message->n_ram;
 	hosted->ram = allocate_zeroed(message->n_ram, sizeof(ram[0]));
 	memcpy(hosted->ram, ram, message->n_ram * sizeof(ram[0]));
 	hosted->registered_us = clock_now_us(CLOCK_REALTIME);
-	for (uint32_t i = 0; i < message->n_views; i++)
-		hosted->view_fds[i] = seqpacket_fds_take(fds, 1 + i);
 	hosted->owner = owner;
 	session_bind(owner, hosted);
 	return hosted;
@@ -235,15 +238,15 @@ const char *registration_begin(struct session *owner, const void *data, size_t s
 
 	if (!bad)
 		bad = parse_parts(data, &message, views, ram);
-	if (!bad && (fds->n != 1 + message.n_views || !vm_fd_is_seqpacket(fds->fd[0])))
-		bad = "file descriptors (an executor's SOCK_SEQPACKET socket, then one VM for each view)";
+	if (!bad)
+		bad = view_fds_check_number(views, message.n_views, fds);
 	if (bad)
 		return bad;
 
 	status = check_name(owner->daemon, message.name, text, sizeof(text));
 	if (!status)
-		status = view_fds_check(owner->daemon, views, message.n_views, fds->fd + 1,
-					&is_simulated, text, sizeof(text));
+		status = view_fds_check(owner->daemon, views, message.n_views, fds, &is_simulated,
+					text, sizeof(text));
 	if (status) {
 		seqpacket_fds_close(fds);
 		log_vm(LOG_LEVEL_WARNING, message.name, "registration by %s (PID %d) refused: %s",
@@ -251,8 +254,8 @@ const char *registration_begin(struct session *owner, const void *data, size_t s
 		session_refuse(owner, message.header.id, status, text);
 		return NULL;
 	}
-	hosted = take_in(owner, &message, views, ram, fds);
+	hosted = take_in(owner, &message, views, ram);
 	hosted->is_simulated = is_simulated;
-	hosted_vm_find_executor(hosted, seqpacket_fds_take(fds, 0), false);
+	hosted_vm_find_executor(hosted, view_fds_take(hosted, views, fds), false);
 	return NULL;
 }

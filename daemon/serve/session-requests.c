@@ -10,6 +10,7 @@
 #include "map-walk.h"
 #include "registration.h"
 #include "session-resume.h"
+#include "vm-events.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -199,6 +200,7 @@ static const char *take_explain(struct session *session, const struct message *m
 	explanation = fold_explain(vm_policy(vm),
 				   &vm_policy(vm)->views[vm_policy(vm)->view_of_vtl[explain.vtl]],
 				   explain.gfn, explain.access);
+	vm_events_explained(session, &explain, &explanation);
 	reply.header = wire_header_make(WIRE_EXPLAINED, sizeof(reply), explain.header.id);
 	reply.gfn = explain.gfn;
 	reply.allowed = !explanation.denying;
@@ -256,6 +258,7 @@ static const char *take_open_agent(struct session *session, const struct message
 		return NULL;
 	}
 	session_keep_fd(agent);
+	vm_events_session_opened(agent, false);
 	reply = wire_header_make(WIRE_AGENT_OPENED, sizeof(reply), open.header.id);
 	session_reply(session, &reply, sizeof(reply), sockets[1]);
 	return NULL;

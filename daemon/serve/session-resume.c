@@ -6,7 +6,7 @@
 #include "daemon/policy/elements.h"
 #include "hosted-vm.h"
 #include "view-fds.h"
-#include "vm-fd.h"
+#include "vm-events.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -145,8 +145,8 @@ static enum kvmattr_status check_views(const struct hosted_vm *hosted,
 				 kvmattr_abi_name(resumption->views[i].abi));
 			return KVMATTR_ABI_MISMATCH;
 		}
-	status = view_fds_check(hosted->daemon, resumption->views, hosted->n_views,
-				resumption->fds->fd + 1, &is_simulated, text, size);
+	status = view_fds_check(hosted->daemon, resumption->views, hosted->n_views, resumption->fds,
+				&is_simulated, text, size);
 	if (!status && is_simulated != hosted->is_simulated) {
 		snprintf(text, size, "VM '%s' was %s simulated", hosted->name,
 			 hosted->is_simulated ? "" : "not");
@@ -157,9 +157,8 @@ static enum kvmattr_status check_views(const struct hosted_vm *hosted,
 
 static void take_fds(struct hosted_vm *hosted, const struct resumption *resumption)
 {
-	for (unsigned int i = 0; i < hosted->n_views; i++)
-		hosted->view_fds[i] = seqpacket_fds_take(resumption->fds, 1 + i);
-	hosted_vm_find_executor(hosted, seqpacket_fds_take(resumption->fds, 0), false);
+	hosted_vm_find_executor(hosted, view_fds_take(hosted, resumption->views, resumption->fds),
+				false);
 	hosted_vm_keep_fds(hosted);
 }
 
@@ -226,6 +225,7 @@ static void go_on(struct session *session, struct session *target,
 	       "session %" PRIu64 " (%s, PID %d) goes on over %s connection, behind seqno %" PRIu64,
 	       target->id, target->peer, target->pid, is_new_connection ? "a new" : "its old",
 	       target->settled_seqno);
+	vm_events_session_opened(target, true);
 	if (target->actor.is_owner) {
 		if (is_new_connection)
 			take_fds(hosted, resumption);
@@ -267,11 +267,11 @@ static const char *parse(const void *data, size_t size, struct resumption *resum
 
 	for (uint32_t i = 0; !bad && i < message->n_views; i++)
 		bad = wire_at_resume_view(data, i, &resumption->views[i]);
-	if (!bad && (fds->n != (message->n_views ? 1 + message->n_views : 0) ||
-		     (fds->n && !vm_fd_is_seqpacket(fds->fd[0]))))
-		bad = "file descriptors (an executor's SOCK_SEQPACKET socket, then one VM for each "
-		      "view; none without views)";
-	return bad;
+	if (bad)
+		return bad;
+	if (message->n_views)
+		return view_fds_check_number(resumption->views, message->n_views, fds);
+	return fds->n ? "file descriptors (there are none without views)" : NULL;
 }
 
 const char *session_take_resume(struct session *session, const void *data, size_t size,

@@ -5,6 +5,7 @@
 #include "daemon/log.h"
 #include "fd-store.h"
 #include "hosted-vm.h"
+#include "vm-events.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -348,6 +349,7 @@ void session_close(struct session *session, enum kvmattr_status status, const ch
 		  session->pid, text);
 	if (session->socket >= 0)
 		say_goodbye(session, status, text);
+	vm_events_session_closed(session, text);
 	forget(session);
 	end(session);
 	if (owned) {
@@ -481,8 +483,9 @@ void session_note_failure(struct session *session, const struct wire_failure *fa
 /* One answer; its failures, if they are too many for it, say how far it reaches. */
 static int send_answer(struct session *session)
 {
-	const struct wire_failure *failures = session->failures + session->n_told_failures;
 	size_t n_untold = session->n_failures - session->n_told_failures;
+	const struct wire_failure *failures =
+		n_untold ? &session->failures[session->n_told_failures] : NULL;
 	size_t n = n_untold < MAX_FAILURES_IN_ANSWER ? n_untold : MAX_FAILURES_IN_ANSWER;
 	uint64_t last = n < n_untold ? failures[n - 1].seqno : session->settled_seqno;
 	struct wire_answer answer = { .commit = session->commit, .n_failures = (uint32_t)n };

@@ -41,9 +41,9 @@ static const struct hosted_vm *find_by_fd(const struct daemon *daemon, int fd)
 	return NULL;
 }
 
-enum kvmattr_status view_fds_check(const struct daemon *daemon, const struct wire_view *views,
-				   unsigned int n, const int *fds, bool *ret_is_simulated,
-				   char *text, size_t size)
+static enum kvmattr_status check_vms(const struct daemon *daemon, const struct wire_view *views,
+				     unsigned int n, const int *fds, bool *ret_is_simulated,
+				     char *text, size_t size)
 {
 	enum vm_fd_kind first = VM_FD_NONE;
 	unsigned int vtls = 0;
@@ -57,9 +57,10 @@ enum kvmattr_status view_fds_check(const struct daemon *daemon, const struct wir
 			return refuse(text, size, KVMATTR_INVALID_PARAMETER, "VTL %u has two views",
 				      views[i].vtl);
 		vtls |= 1u << views[i].vtl;
-		if (kind == VM_FD_NONE)
+		if (kind != VM_FD_KVM && kind != VM_FD_SIMULATED)
 			return refuse(text, size, KVMATTR_NOT_A_VM,
-				      "the fd for VTL %u is no VM: %s", views[i].vtl, why);
+				      "the fd for VTL %u is no VM (anon_inode:kvm-vm): %s",
+				      views[i].vtl, why);
 		if (kind == VM_FD_SIMULATED && !daemon->allow_simulated)
 			return refuse(
 				text, size, KVMATTR_NOT_A_VM,
@@ -89,4 +90,53 @@ enum kvmattr_status view_fds_check(const struct daemon *daemon, const struct wir
 		return refuse(text, size, KVMATTR_INVALID_PARAMETER, "there is no view of VTL 0");
 	*ret_is_simulated = first == VM_FD_SIMULATED;
 	return KVMATTR_OK;
+}
+
+static enum kvmattr_status check_statistics(const struct wire_view *views, unsigned int n,
+					    const int *fds, char *text, size_t size)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		char why[160];
+
+		if (views[i].has_stats &&
+		    vm_fd_identify(*fds++, why, sizeof(why)) != VM_FD_STATISTICS)
+			return refuse(
+				text, size, KVMATTR_INVALID_PARAMETER,
+				"view.has_stats: the second fd for VTL %u holds no statistics of a "
+				"VM (anon_inode:kvm-vm-stats): %s",
+				views[i].vtl, why);
+	}
+	return KVMATTR_OK;
+}
+
+const char *view_fds_check_number(const struct wire_view *views, unsigned int n,
+				  const struct seqpacket_fds *fds)
+{
+	return fds->n == 1 + n + wire_count_stats(views, n) && vm_fd_is_seqpacket(fds->fd[0])
+		       ? NULL
+		       : "file descriptors (an executor's SOCK_SEQPACKET socket, then one VM for "
+			 "each view, then the statistics of each that has them)";
+}
+
+enum kvmattr_status view_fds_check(const struct daemon *daemon, const struct wire_view *views,
+				   unsigned int n, const struct seqpacket_fds *fds,
+				   bool *ret_is_simulated, char *text, size_t size)
+{
+	enum kvmattr_status status =
+		check_vms(daemon, views, n, fds->fd + 1, ret_is_simulated, text, size);
+
+	return status ? status : check_statistics(views, n, fds->fd + 1 + n, text, size);
+}
+
+int view_fds_take(struct hosted_vm *hosted, const struct wire_view *views,
+		  struct seqpacket_fds *fds)
+{
+	size_t next_stats = 1 + hosted->n_views;
+
+	for (unsigned int i = 0; i < hosted->n_views; i++) {
+		hosted->view_fds[i] = seqpacket_fds_take(fds, 1 + i);
+		if (views[i].has_stats)
+			hosted->stats_fds[i] = seqpacket_fds_take(fds, next_stats++);
+	}
+	return seqpacket_fds_take(fds, 0);
 }

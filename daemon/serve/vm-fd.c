@@ -25,16 +25,19 @@ enum vm_fd_kind vm_fd_identify(int fd, char *text, size_t text_size)
 		return VM_FD_NONE;
 	}
 	name[n] = '\0';
-	/* kvm_create_vm() in virt/kvm/kvm_main.c: anon_inode_getfile("kvm-vm", …). */
-	if (!strcmp(name, "anon_inode:kvm-vm"))
-		return VM_FD_KVM;
-	/* memfd_create() in mm/memfd.c: a file without a link, so the kernel calls it deleted. */
-	if (!strcmp(name, "/memfd:kvmattr-simvm (deleted)"))
-		return VM_FD_SIMULATED;
 	for (char *c = name; *c; c++)
 		if (*c < 0x20 || *c > 0x7e)
 			*c = '?';
-	snprintf(text, text_size, "it is '%s', not a KVM VM (anon_inode:kvm-vm)", name);
+	snprintf(text, text_size, "it is '%s'", name);
+	/* kvm_create_vm() in virt/kvm/kvm_main.c: anon_inode_getfile("kvm-vm", …). */
+	if (!strcmp(name, "anon_inode:kvm-vm"))
+		return VM_FD_KVM;
+	/* kvm_vm_ioctl_get_stats_fd() in the same file. */
+	if (!strcmp(name, "anon_inode:kvm-vm-stats"))
+		return VM_FD_STATISTICS;
+	/* memfd_create() in mm/memfd.c: a file without a link, so the kernel calls it deleted. */
+	if (!strcmp(name, "/memfd:kvmattr-simvm (deleted)"))
+		return VM_FD_SIMULATED;
 	return VM_FD_NONE;
 }
 

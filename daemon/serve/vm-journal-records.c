@@ -248,6 +248,7 @@ static size_t describe_part(const struct vm_part *part, uint64_t session,
 		.status = update->status,
 		.update = wire_update_of(update, part->n),
 		.text_size = text_size,
+		.flags = update->actor.is_operator ? VM_RECORD_BY_OPERATOR : 0,
 	};
 	vectors[n++] = (struct iovec){ ret, sizeof(*ret) };
 	if (text_size) {

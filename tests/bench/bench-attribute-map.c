@@ -8,12 +8,12 @@
  */
 #include "daemon/policy/attribute-map.h"
 #include "protocol/kvmattr-types.h"
+#include "tests/bench/samples.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define GUEST_PAGES   (UINT64_C(64) << 30 >> KVMATTR_PAGE_SHIFT)
 #define N_OPERATIONS  (UINT64_C(1) << 22)
@@ -31,10 +31,7 @@ static volatile uint64_t sink;
 
 static double now_ns(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+	return samples_now_us() * 1e3;
 }
 
 static inline uint64_t random_next(uint64_t *state) /* xorshift64 */
@@ -346,19 +343,11 @@ static void fill_dense(void)
 	}
 }
 
-static int compare_times(const void *left, const void *right)
-{
-	const double a = *(const double *)left;
-	const double b = *(const double *)right;
-
-	return (a > b) - (a < b);
-}
-
 static void run_comparison(const struct comparison *comparison)
 {
 	double of_map[N_REPETITIONS];
 	double of_flat[N_REPETITIONS];
-	const size_t middle = N_REPETITIONS / 2;
+	double map_ns, flat_ns;
 
 	fill_dense();
 	n_random_pages = comparison->n_random_pages;
@@ -366,10 +355,10 @@ static void run_comparison(const struct comparison *comparison)
 		of_map[i] = comparison->map();
 		of_flat[i] = comparison->flat();
 	}
-	qsort(of_map, N_REPETITIONS, sizeof(of_map[0]), compare_times);
-	qsort(of_flat, N_REPETITIONS, sizeof(of_flat[0]), compare_times);
-	printf("%-30s %10.1f ns %12.1f ns %9.2f\n", comparison->name, of_map[middle],
-	       of_flat[middle], of_map[middle] / of_flat[middle]);
+	map_ns = samples_median(of_map, N_REPETITIONS);
+	flat_ns = samples_median(of_flat, N_REPETITIONS);
+	printf("%-30s %10.1f ns %12.1f ns %9.2f\n", comparison->name, map_ns, flat_ns,
+	       map_ns / flat_ns);
 	fflush(stdout);
 }
 

@@ -11,10 +11,11 @@
 #include "daemon/allocate.h"
 #include "daemon/vm.h"
 #include "protocol/kvm-abi.h"
+#include "tests/bench/samples.h"
+#include "tests/unit/unheard-vm-ops.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define REPETITIONS 9
 #define RAM_PAGES   (UINT64_C(64) << 18)
@@ -24,33 +25,6 @@ struct world {
 	size_t n_calls; /* told and not answered */
 	uint64_t n_failed;
 };
-
-static double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static int do_record(void *context, const struct vm_batch *batch,
-		     const struct vm_in_force *in_force, uint64_t *ret_durable)
-{
-	(void)context;
-	(void)batch;
-	(void)in_force;
-	*ret_durable = 0;
-	return 0;
-}
-
-static void do_refused(void *context, const struct vm_update *update, enum kvmattr_status status,
-		       const char *text)
-{
-	(void)context;
-	(void)update;
-	(void)status;
-	(void)text;
-}
 
 static void do_execute(void *context, const struct plan *plan, size_t first)
 {
@@ -65,38 +39,26 @@ static void do_answer(void *context, struct vm_update *update, enum kvmattr_stat
 	((struct world *)context)->n_failed += status != KVMATTR_OK;
 }
 
-static void do_settled(void *context)
-{
-	(void)context;
-}
-
 static void do_set_timer(void *context, unsigned int timeout_ms)
 {
 	(void)context;
 	(void)timeout_ms;
 }
 
-static void do_report(void *context, bool is_trouble, const char *text)
-{
-	(void)context;
-	(void)is_trouble;
-	(void)text;
-}
-
 static uint64_t do_now_us(void *context)
 {
 	(void)context;
-	return (uint64_t)(now_s() * 1e6);
+	return (uint64_t)samples_now_us();
 }
 
 static const struct vm_ops ops = {
-	.record = do_record,
-	.refused = do_refused,
+	.record = unheard_record,
+	.refused = unheard_refused,
 	.execute = do_execute,
 	.answer = do_answer,
-	.settled = do_settled,
+	.settled = unheard_settled,
 	.set_timer = do_set_timer,
-	.report = do_report,
+	.report = unheard_report,
 	.now_us = do_now_us,
 };
 
@@ -167,11 +129,11 @@ static double run_vm(const struct simvm_trace *trace, struct vm_update *updates,
 			.elements = (const uint8_t *)(trace->gfns + trace->lists[i].first),
 			.n_elements = trace->lists[i].n,
 		};
-	start = now_s();
+	start = samples_now_us();
 	for (size_t i = 0; i < trace->n_lists; i++)
 		vm_submit(world.vm, &updates[i]);
 	finish(&world);
-	took = now_s() - start;
+	took = (samples_now_us() - start) / 1e6;
 	*ret_statistics = *vm_statistics(world.vm);
 	vm_free(world.vm, "");
 	if (world.n_failed)
@@ -185,7 +147,7 @@ static double run_flat(const struct simvm_trace *trace, uint8_t *layer, uint8_t 
 
 	memset(layer, 1, RAM_PAGES);
 	memset(applied, 1, RAM_PAGES);
-	start = now_s();
+	start = samples_now_us();
 	for (size_t i = 0; i < trace->n_lists; i++)
 		for (uint32_t j = 0; j < trace->lists[i].n; j++) {
 			uint64_t gfn = trace->gfns[trace->lists[i].first + j];
@@ -193,20 +155,7 @@ static double run_flat(const struct simvm_trace *trace, uint8_t *layer, uint8_t 
 			layer[gfn] = trace->lists[i].value;
 			applied[gfn] = trace->lists[i].value;
 		}
-	return now_s() - start;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double one = *(const double *)a, other = *(const double *)b;
-
-	return (one > other) - (one < other);
-}
-
-static double median(double *values)
-{
-	qsort(values, REPETITIONS, sizeof(*values), compare);
-	return values[REPETITIONS / 2];
+	return (samples_now_us() - start) / 1e6;
 }
 
 int main(void)
@@ -234,8 +183,8 @@ int main(void)
 		vm[i] = run_vm(&trace, updates, &statistics);
 		flat[i] = run_flat(&trace, layer, applied);
 	}
-	vm_median = median(vm);
-	flat_median = median(flat);
+	vm_median = samples_median(vm, REPETITIONS);
+	flat_median = samples_median(flat, REPETITIONS);
 	printf("boot trace, 300,000 protections, 4 agents, 64 GiB, state machine alone, median of %d\n",
 	       REPETITIONS);
 	printf("  %8.2f ms  %6.1f ns a page  %6.2f million pages/s\n", vm_median * 1e3,

@@ -11,10 +11,10 @@
 #include "daemon/allocate.h"
 #include "daemon/policy/plan.h"
 #include "protocol/kvm-abi.h"
+#include "tests/bench/samples.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define RAM_PAGES   (UINT64_C(64) << 18)
 #define N_LAYERS    3u
@@ -24,23 +24,7 @@ static const struct policy_actor owner = { .is_owner = true };
 
 static double now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double one = *(const double *)a, other = *(const double *)b;
-
-	return (one > other) - (one < other);
-}
-
-static double median(double *values)
-{
-	qsort(values, REPETITIONS, sizeof(*values), compare);
-	return values[REPETITIONS / 2];
+	return samples_now_us() / 1e3;
 }
 
 static void apply(struct policy *policy, struct policy_element element)
@@ -154,9 +138,12 @@ int main(void)
 
 	printf("fold and plan, 64 GiB, 3 layers, every other page different, median of %d\n",
 	       REPETITIONS);
-	printf("  %8.1f ms  KVM was told all of it: an empty plan\n", median(comparing));
-	printf("  %8.1f ms  nothing was told: %zu calls\n", median(telling), n_calls);
-	printf("  %8.1f ms  three flat arrays intersected (peer)\n", median(flat));
+	printf("  %8.1f ms  KVM was told all of it: an empty plan\n",
+	       samples_median(comparing, REPETITIONS));
+	printf("  %8.1f ms  nothing was told: %zu calls\n", samples_median(telling, REPETITIONS),
+	       n_calls);
+	printf("  %8.1f ms  three flat arrays intersected (peer)\n",
+	       samples_median(flat, REPETITIONS));
 	plan_destroy(&plan);
 	policy_free(policy);
 	page_ranges_destroy(&touched);

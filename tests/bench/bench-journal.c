@@ -15,6 +15,7 @@
 #include "daemon/allocate.h"
 #include "daemon/journal/checkpoint.h"
 #include "protocol/kvm-abi.h"
+#include "tests/bench/samples.h"
 
 #include <dirent.h>
 #include <err.h>
@@ -24,7 +25,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REPETITIONS    9
@@ -43,23 +43,7 @@ static int directory_fd; /* where everything is made */
 
 static double now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double one = *(const double *)a, other = *(const double *)b;
-
-	return (one > other) - (one < other);
-}
-
-static double median(double *values)
-{
-	qsort(values, REPETITIONS, sizeof(*values), compare);
-	return values[REPETITIONS / 2];
+	return samples_now_us() / 1e3;
 }
 
 /* How much of a peer's speed is reached, in percent: of each pair, so that what else the machine
@@ -70,7 +54,7 @@ static double percent_of(const double *took, const double *peer)
 
 	for (int i = 0; i < REPETITIONS; i++)
 		percents[i] = 100 * peer[i] / took[i];
-	return median(percents);
+	return samples_median(percents, REPETITIONS);
 }
 
 /* ---- What is written --------------------------------------------------------------------------- */
@@ -289,7 +273,8 @@ static double replay_once(struct replay *replay, uint64_t *ret_checkpoint)
 static void print_recovery(const char *from, double bar_ms, double *recovery, double *reading,
 			   uint64_t n_bytes)
 {
-	double took = median(recovery), peer = median(reading);
+	double took = samples_median(recovery, REPETITIONS),
+	       peer = samples_median(reading, REPETITIONS);
 
 	printf("  %8.1f ms  from %s, at most %.0f: %.1f MB, %.0f MB/s\n", took, from, bar_ms,
 	       (double)n_bytes / 1e6, (double)n_bytes / took / 1e3);
@@ -417,8 +402,8 @@ static void bench_process(void)
 		raw[i] = process_raw();
 	}
 	percent = percent_of(journal, raw);
-	took = median(journal);
-	peer = median(raw);
+	took = samples_median(journal, REPETITIONS);
+	peer = samples_median(raw, REPETITIONS);
 	printf("durability \"process\": the same records written one by one, %.1f MB, median of %d\n",
 	       (double)boot.n_bytes / 1e6, REPETITIONS);
 	printf("  %8.1f ms  journal, %.0f MB/s, %.1f ns a page update\n", took,
@@ -551,8 +536,8 @@ static void bench_power(void)
 		raw[i] = power_raw(&n_raw_syncs);
 	}
 	percent = percent_of(journal, raw);
-	took = median(journal);
-	peer = median(raw);
+	took = samples_median(journal, REPETITIONS);
+	peer = samples_median(raw, REPETITIONS);
 	printf("durability \"power\": %llu batches of %u elements, at most %u not on the disk yet, "
 	       "median of %d\n",
 	       (unsigned long long)short_batches.commit, POWER_ELEMENTS, POWER_WINDOW, REPETITIONS);

@@ -10,26 +10,26 @@
  *
  * Usage: bench-latency KVMATTRD
  */
-#include <errno.h>
-#include <fcntl.h>
+#include "tests/bench/bench-daemon.h"
+#include "tests/bench/samples.h"
+
 #include <kvmattr.h>
+
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define N_ROUNDS     20000
 #define UPDATE_BYTES 48 /* a message with one update of one page */
 
-static char directory[] = "/tmp/kvmattr-bench.XXXXXX";
+static struct bench_place place;
 static double samples[N_ROUNDS];
 static cpu_set_t all_cpus;
 
@@ -37,14 +37,6 @@ static void die(const char *what)
 {
 	fprintf(stderr, "bench-latency: %s: %s\n", what, strerror(errno));
 	exit(1);
-}
-
-static double now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
 }
 
 /* Puts the calling process on the i-th CPU it may use, or on the first if they share one. */
@@ -62,25 +54,6 @@ static void pin(int i, int is_shared)
 		die("sched_setaffinity");
 }
 
-/* A child that ends with us. */
-static pid_t spawn(void)
-{
-	pid_t child = fork();
-
-	if (child < 0)
-		die("fork");
-	if (!child)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return child;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double one = *(const double *)a, other = *(const double *)b;
-
-	return (one > other) - (one < other);
-}
-
 struct percentiles {
 	double p50, p99;
 };
@@ -90,13 +63,14 @@ static struct percentiles measure(void (*round)(void *context), void *context)
 	for (int i = 0; i < N_ROUNDS / 10; i++)
 		round(context);
 	for (int i = 0; i < N_ROUNDS; i++) {
-		double start = now_us();
+		double start = samples_now_us();
 
 		round(context);
-		samples[i] = now_us() - start;
+		samples[i] = samples_now_us() - start;
 	}
-	qsort(samples, N_ROUNDS, sizeof(*samples), compare);
-	return (struct percentiles){ samples[N_ROUNDS / 2], samples[N_ROUNDS / 100 * 99] };
+	samples_sort(samples, N_ROUNDS);
+	return (struct percentiles){ samples_quantile(samples, N_ROUNDS, 0.5),
+				     samples_quantile(samples, N_ROUNDS, 0.99) };
 }
 
 /* ---- The peers: a message handed on through n processes and back --------------------------- */
@@ -135,7 +109,7 @@ static struct percentiles measure_peer(int n_hops, int is_shared)
 	    (n_hops > 1 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, far) < 0))
 		die("socketpair");
 	for (int i = 0; i < n_hops; i++) {
-		children[i] = spawn();
+		children[i] = bench_fork();
 		if (children[i])
 			continue;
 		pin(i + 1, is_shared);
@@ -183,28 +157,13 @@ static int simulated_set(void *context, uint32_t view, enum kvmattr_abi abi, uin
 	return 0;
 }
 
-static pid_t start_daemon(const char *program, int is_shared)
+static void pin_daemon(void *is_shared)
 {
-	char run[64], state[64], socket_path[80];
-	struct stat status;
-	pid_t child = spawn();
-
-	snprintf(run, sizeof(run), "%s/run", directory);
-	snprintf(state, sizeof(state), "%s/state", directory);
-	snprintf(socket_path, sizeof(socket_path), "%s/agent.sock", run);
-	if (!child) {
-		pin(1, is_shared);
-		execl(program, program, "-f", "-r", run, "--state-dir", state, "--allow-simulated",
-		      "--log-level", "warning", NULL);
-		die(program);
-	}
-	for (int i = 0; i < 500 && stat(socket_path, &status) < 0; i++)
-		usleep(10000);
-	return child;
+	pin(1, *(int *)is_shared);
 }
 
 /* A VMM with 1 GiB that sends the socket of its VTL 1 agent through channel. */
-static void run_vmm(const char *socket_path, int channel)
+static void run_vmm(int channel)
 {
 	const struct kvmattr_executor_ops simulated = { simulated_probe, simulated_set, NULL };
 	const struct kvmattr_view view = { .fd = memfd_create("kvmattr-simvm", MFD_CLOEXEC) };
@@ -224,8 +183,9 @@ static void run_vmm(const char *socket_path, int channel)
 	struct kvmattr *owner;
 	int fd;
 
-	if (kvmattr_connect(socket_path, "bench", &owner) || kvmattr_register(owner, &vm, NULL) ||
-	    kvmattr_start_executor(owner) || kvmattr_open_agent(owner, 1, 0, &fd)) {
+	if (kvmattr_connect(place.agent_socket, "bench", &owner) ||
+	    kvmattr_register(owner, &vm, NULL) || kvmattr_start_executor(owner) ||
+	    kvmattr_open_agent(owner, 1, 0, &fd)) {
 		fprintf(stderr, "bench-latency: %s\n", kvmattr_message(owner));
 		_exit(1);
 	}
@@ -287,18 +247,17 @@ static void print(const char *what, struct percentiles ours, struct percentiles 
 static void run(const char *program, int is_shared)
 {
 	struct percentiles updates, questions, two, one;
-	pid_t daemon = start_daemon(program, is_shared), vmm;
-	char socket_path[80];
+	pid_t daemon = bench_daemon_start(&place, program, pin_daemon, &is_shared), vmm;
 	struct kvmattr *agent;
 	int channel[2];
 
-	snprintf(socket_path, sizeof(socket_path), "%s/run/agent.sock", directory);
+	bench_daemon_await(&place);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0)
 		die("socketpair");
-	vmm = spawn();
+	vmm = bench_fork();
 	if (!vmm) {
 		pin(2, is_shared);
-		run_vmm(socket_path, channel[1]);
+		run_vmm(channel[1]);
 	}
 	close(channel[1]);
 	pin(0, is_shared);
@@ -311,9 +270,8 @@ static void run(const char *program, int is_shared)
 	one = measure_peer(1, is_shared);
 	kvmattr_close(agent);
 	kill(vmm, SIGKILL);
-	kill(daemon, SIGTERM);
 	waitpid(vmm, NULL, 0);
-	waitpid(daemon, NULL, 0);
+	bench_daemon_end(daemon, SIGTERM);
 	close(channel[0]);
 
 	printf("%s (us)               p50      p99   peer p50 peer p99    ratio\n",
@@ -324,18 +282,17 @@ static void run(const char *program, int is_shared)
 
 int main(int argc, char **argv)
 {
-	char command[80];
-
 	if (argc != 2) {
 		fprintf(stderr, "Usage: %s KVMATTRD\n", argv[0]);
 		return 2;
 	}
-	if (!mkdtemp(directory) || sched_getaffinity(0, sizeof(all_cpus), &all_cpus) < 0)
-		die(directory);
+	if (sched_getaffinity(0, sizeof(all_cpus), &all_cpus) < 0)
+		die("sched_getaffinity");
+	bench_place_make(&place);
 	printf("latency, alone, %d rounds; peer: raw SEQPACKET between as many processes\n",
 	       N_ROUNDS);
 	run(argv[1], 1);
 	run(argv[1], 0);
-	snprintf(command, sizeof(command), "rm -rf %s", directory);
-	return system(command) ? 1 : 0;
+	bench_place_remove(&place);
+	return 0;
 }

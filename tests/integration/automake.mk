@@ -12,28 +12,43 @@ integration_tests += \
 	tests/integration/test-command-line \
 	tests/integration/test-control \
 	tests/integration/test-control-socket \
+	tests/integration/test-events \
 	tests/integration/test-export-import \
 	tests/integration/test-faults \
 	tests/integration/test-fd-store-restart \
 	tests/integration/test-hostile-costs \
 	tests/integration/test-hostile-executor \
+	tests/integration/test-hostile-json \
 	tests/integration/test-hostile-messages \
 	tests/integration/test-hostile-peers \
 	tests/integration/test-hostile-registration \
 	tests/integration/test-hostile-requests \
+	tests/integration/test-import-refusals \
 	tests/integration/test-journal-methods \
 	tests/integration/test-journal-questions \
+	tests/integration/test-jsonrpc-spec \
+	tests/integration/test-kvm-stats \
 	tests/integration/test-kvmattrctl \
 	tests/integration/test-kvmattrctl-completion \
+	tests/integration/test-kvmattrctl-events \
 	tests/integration/test-kvmattrctl-journal \
+	tests/integration/test-kvmattrctl-operate \
 	tests/integration/test-kvmattrctl-picture \
 	tests/integration/test-kvmattrctl-watch \
+	tests/integration/test-layers \
 	tests/integration/test-main-path \
+	tests/integration/test-metrics \
+	tests/integration/test-metrics-promtool \
+	tests/integration/test-operate \
+	tests/integration/test-operate-updates \
 	tests/integration/test-reconnect \
 	tests/integration/test-recovery \
 	tests/integration/test-recovery-files \
 	tests/integration/test-resume \
 	tests/integration/test-resume-owner \
+	tests/integration/test-service \
+	tests/integration/test-slow-subscribers \
+	tests/integration/test-stats \
 	tests/integration/test-updates \
 	tests/integration/test-vmm-death
 
@@ -43,13 +58,17 @@ check_LTLIBRARIES += tests/integration/libharness.la
 endif
 tests_integration_libharness_la_SOURCES = \
 	tests/integration/control-client.c tests/integration/control-client.h \
+	tests/integration/ctl-program.c tests/integration/ctl-program.h \
+	tests/integration/event-client.c tests/integration/event-client.h \
 	tests/integration/fake-manager.c tests/integration/fake-manager.h \
 	tests/integration/harness.c tests/integration/harness.h \
 	tests/integration/lone-agent.c tests/integration/lone-agent.h \
 	tests/integration/known-guest.c tests/integration/known-guest.h \
+	tests/integration/migration.c tests/integration/migration.h \
 	tests/integration/program.c tests/integration/program.h \
 	tests/integration/raw-peer.c tests/integration/raw-peer.h \
 	tests/integration/restarts.c tests/integration/restarts.h \
+	tests/integration/scrape.c tests/integration/scrape.h \
 	tests/integration/siege.c tests/integration/siege.h \
 	tests/integration/simulated-vmm.c tests/integration/simulated-vmm.h \
 	tests/integration/terminal-program.c tests/integration/terminal-program.h \

@@ -351,6 +351,23 @@ unsigned int kvmattrd_count_fds(const struct kvmattrd *d)
 	return n;
 }
 
+long kvmattrd_resident_kib(const struct kvmattrd *d)
+{
+	char path[32], line[128];
+	long kib = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", d->pid);
+	file = fopen(path, "re");
+	ck_assert_ptr_nonnull(file);
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, "VmRSS:", 6))
+			kib = strtol(line + 6, NULL, 10);
+	fclose(file);
+	ck_assert_int_gt(kib, 0);
+	return kib;
+}
+
 char *kvmattrd_read_log(const struct kvmattrd *d)
 {
 	FILE *log = fopen(d->log_path, "re");

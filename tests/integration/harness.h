@@ -86,6 +86,8 @@ void kvmattrd_discard(struct kvmattrd *daemon);
 void harness_die_with_parent(void);
 
 unsigned int kvmattrd_count_fds(const struct kvmattrd *daemon);
+/* What it has in memory; of little meaning under a wrapper or with sanitizers. */
+long kvmattrd_resident_kib(const struct kvmattrd *daemon);
 /* The log so far; the caller's to free. */
 char *kvmattrd_read_log(const struct kvmattrd *daemon);
 bool kvmattrd_has_logged(const struct kvmattrd *daemon, const char *part);

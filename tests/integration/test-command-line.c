@@ -351,7 +351,7 @@ static void expect_notice(int notify, const char *part)
 	do {
 		memset(message, 0, sizeof(message));
 		ck_assert_int_gt(recv(notify, message, sizeof(message) - 1, 0), 0);
-	} while (!strncmp(message, "FDSTORE", 7));
+	} while (!strncmp(message, "FDSTORE", 7) || !strncmp(message, "STATUS", 6));
 	ck_assert_msg(strstr(message, part), "%s", message);
 }
 

@@ -157,6 +157,27 @@ START_TEST(vm_get_says_all_about_one_vm)
 }
 END_TEST
 
+static void expect_part_of_vm_get(const char *method, const char *part)
+{
+	struct json_object *all = control_call(control, "vm.get", "{\"vm\":\"guest\"}");
+	struct json_object *one = control_call(control, method, "{\"vm\":\"guest\"}");
+
+	ck_assert_str_eq(json_text_at(one, "vm"), "guest");
+	ck_assert_uint_gt(json_object_array_length(json_at(one, part)), 0);
+	ck_assert_str_eq(json_object_to_json_string(json_at(one, part)),
+			 json_object_to_json_string(json_at(all, part)));
+	json_object_put(one);
+	json_object_put(all);
+}
+
+START_TEST(vm_views_layers_and_sessions_are_those_of_vm_get)
+{
+	expect_part_of_vm_get("vm.views", "views");
+	expect_part_of_vm_get("vm.layers", "layers");
+	expect_part_of_vm_get("vm.sessions", "sessions");
+}
+END_TEST
+
 START_TEST(stats_get_counts_what_was_done)
 {
 	struct json_object *before = control_call(control, "stats.get", "{\"vm\":\"guest\"}");
@@ -508,6 +529,7 @@ int main(void)
 	tcase_add_test(vms, daemon_get_says_what_was_configured_and_what_there_is);
 	tcase_add_test(vms, vm_list_has_every_vm_at_a_glance);
 	tcase_add_test(vms, vm_get_says_all_about_one_vm);
+	tcase_add_test(vms, vm_views_layers_and_sessions_are_those_of_vm_get);
 	tcase_add_test(vms, stats_get_counts_what_was_done);
 	tcase_add_checked_fixture(maps, start, stop);
 	tcase_add_test(maps, map_effective_is_the_kernels_page_table_in_runs);

@@ -24,24 +24,6 @@
 
 static _Alignas(8) uint8_t buffer[WIRE_MAX_MESSAGE];
 
-/* What the daemon has in memory, in KiB. */
-static long resident_kib(const struct kvmattrd *daemon)
-{
-	char path[32], line[128];
-	long kib = -1;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", daemon->pid);
-	file = fopen(path, "re");
-	ck_assert_ptr_nonnull(file);
-	while (fgets(line, sizeof(line), file))
-		if (!strncmp(line, "VmRSS:", 6))
-			kib = strtol(line + 6, NULL, 10);
-	fclose(file);
-	ck_assert_int_gt(kib, 0);
-	return kib;
-}
-
 /* One update, with pages or with ranges. */
 struct one_update {
 	struct wire_update_list head;
@@ -153,7 +135,7 @@ START_TEST(long_messages_under_way_are_bounded_by_their_size)
 	struct siege siege = siege_begin(NULL);
 	struct raw_vm vm = raw_vm_start(siege.daemon, "hostile");
 	int agent = raw_vm_open_agent(&vm, 1, 0);
-	long before_kib = resident_kib(siege.daemon);
+	long before_kib = kvmattrd_resident_kib(siege.daemon);
 	uint64_t seqno;
 
 	/* The first is under way for ever. */
@@ -174,7 +156,7 @@ START_TEST(long_messages_under_way_are_bounded_by_their_size)
 	}
 	ck_assert_uint_lt(seqno, 2000);
 	if (harness_patience() == 1)
-		ck_assert_int_lt(resident_kib(siege.daemon) - before_kib, 16 * 1024);
+		ck_assert_int_lt(kvmattrd_resident_kib(siege.daemon) - before_kib, 16 * 1024);
 	close(agent);
 	raw_vm_close(&vm);
 	siege_end(&siege);
@@ -186,7 +168,7 @@ START_TEST(maps_grow_up_to_their_limit_and_a_reset_is_still_taken)
 {
 	struct siege siege = siege_begin("[limits]\nmax-map-mib = 16\n");
 	struct raw_vm vm = raw_vm_start(siege.daemon, "hostile");
-	long before_kib = resident_kib(siege.daemon);
+	long before_kib = kvmattrd_resident_kib(siege.daemon);
 	struct wire_failure failure;
 
 	for (uint64_t i = 0; i < 4000; i++)
@@ -201,7 +183,7 @@ START_TEST(maps_grow_up_to_their_limit_and_a_reset_is_still_taken)
 	ck_assert_ptr_nonnull(strstr(failure.text, "max-map-mib"));
 	ck_assert_uint_gt(failure.n_in_force, 0);
 	if (harness_patience() == 1)
-		ck_assert_int_lt(resident_kib(siege.daemon) - before_kib, 64 * 1024);
+		ck_assert_int_lt(kvmattrd_resident_kib(siege.daemon) - before_kib, 64 * 1024);
 	send_update(vm.owner, 3, (struct wire_update){ .kind = KVMATTR_RESET_VM });
 	ck_assert_uint_eq(await_answer(&vm), 0);
 	raw_vm_close(&vm);
@@ -261,14 +243,14 @@ START_TEST(one_range_over_a_fragmented_map_is_cheap_and_does_what_it_says)
 	struct wire_update update = { .kind = KVMATTR_LOCK,
 				      .form = WIRE_FORM_RANGES,
 				      .n_elements = 1 };
-	long before_kib = resident_kib(siege.daemon);
+	long before_kib = kvmattrd_resident_kib(siege.daemon);
 	struct json_object *page;
 
 	message.ranges[0] = (struct kvmattr_range){ 0, N_PAGES };
 	send_update(vm.owner, seqno++, update);
 	ck_assert_uint_eq(await_answer(&vm), 0);
 	if (harness_patience() == 1)
-		ck_assert_int_lt(resident_kib(siege.daemon) - before_kib, 48 * 1024);
+		ck_assert_int_lt(kvmattrd_resident_kib(siege.daemon) - before_kib, 48 * 1024);
 	update.kind = KVMATTR_UNLOCK;
 	send_update(vm.owner, seqno++, update);
 	ck_assert_uint_eq(await_answer(&vm), 0);

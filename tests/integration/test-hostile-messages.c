@@ -143,6 +143,7 @@ static const struct {
 	{ AT(REGISTER, struct raw_register, head.n_ram), UINT32_MAX, "n_ram" },
 	{ AT(REGISTER, struct raw_register, views[1].vtl), 16, "view.vtl" },
 	{ AT(REGISTER, struct raw_register, views[0].abi), KVMATTR_N_ABIS, "view.abi" },
+	{ AT(REGISTER, struct raw_register, views[0].has_stats), 2, "view.has_stats" },
 	{ AT(REGISTER, struct raw_register, views[0].reserved), 1, "view.reserved" },
 	{ AT(REGISTER, struct raw_register, views[1].reserved2), 1, "view.reserved" },
 	{ AT(REGISTER, struct raw_register, views[1].supported), 8, "view.supported" },

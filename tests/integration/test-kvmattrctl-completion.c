@@ -3,6 +3,7 @@
  * What shells are told that a command line may go on with: by kvmattrctl itself, and by the files
  * for bash and zsh, which are run in these shells.
  */
+#include "tests/integration/control-client.h"
 #include "tests/integration/harness.h"
 #include "tests/integration/program.h"
 #include "tests/integration/simulated-vmm.h"
@@ -79,7 +80,7 @@ START_TEST(commands_and_their_second_words_are_offered)
 	ck_assert_ptr_nonnull(strstr(all, "journal "));
 	free(all);
 	EXPECT_OFFERS("map ", "ma");
-	EXPECT_OFFERS("show effective layer explain ", "map", "");
+	EXPECT_OFFERS("show summary effective layers layer explain ", "map", "");
 	EXPECT_OFFERS("effective explain ", "map", "e");
 	EXPECT_OFFERS("", "frobnicate", "");
 	EXPECT_OFFERS("watch ", "--json", "wa");
@@ -105,7 +106,12 @@ START_TEST(vms_journals_layers_and_methods_are_those_of_now)
 	EXPECT_OFFERS("guest ", "map", "show", "--vtl", "1", "g");
 	EXPECT_OFFERS("guest ", "watch", "g");
 	EXPECT_OFFERS("1 ", "map", "layer", "guest", "");
-	EXPECT_OFFERS("vm.list ", "rpc", "vm.l");
+	EXPECT_OFFERS("vm.list ", "rpc", "vm.li");
+	EXPECT_OFFERS("journal.trouble journal.well ", "events", "--event", "journal.");
+	EXPECT_OFFERS("error warning info debug ", "log-level", "");
+	EXPECT_OFFERS("lock ", "vm", "update", "guest", "lo");
+	EXPECT_OFFERS("none ", "vm", "update", "guest", "protect", "--protection", "n");
+	EXPECT_OFFERS("private ", "vm", "update", "guest", "--visibility=p");
 	EXPECT_OFFERS(":files ", "export", "guest", "");
 	EXPECT_OFFERS(":files ", "journal", "verify", "a", "b", "");
 	/* No more than it takes. */
@@ -117,6 +123,90 @@ START_TEST(vms_journals_layers_and_methods_are_those_of_now)
 		ck_assert_ptr_nonnull(strstr(journals, "other-guest."));
 		free(journals);
 	}
+}
+END_TEST
+
+/* What --help says, with that behind the program's name; the caller's to forget. */
+static struct program_result help_of(const char *first, const char *second)
+{
+	const char *argv[] = { KVMATTRCTL_PROGRAM, first, second ? second : "--help",
+			       second ? "--help" : NULL, NULL };
+
+	return program_run(argv);
+}
+
+/* Every option that the command's --help has is offered where it could stand. */
+static void expect_options(const char *first, const char *second)
+{
+	struct program_result help = help_of(first, second);
+	char *state = NULL, *line = strtok_r(help.out, "\n", &state);
+	unsigned int n = 0;
+
+	for (; line; line = strtok_r(NULL, "\n", &state)) {
+		char *option = strstr(line, "--"), *all;
+
+		/* where one stands, not where one is spoken of */
+		if (!option || option > line + 8 || option[2] == ' ')
+			continue;
+		option[2 + strspn(option + 2, "abcdefghijklmnopqrstuvwxyz-")] = '\0';
+		all = complete((const char *const[]){ first, second ? second : option,
+						      second ? option : NULL, NULL });
+		ck_assert_msg(!strncmp(all, option, strlen(option)), "%s %s: %s is not offered",
+			      first, second ? second : "", option);
+		free(all);
+		n++;
+	}
+	/* those of every command */
+	ck_assert_uint_ge(n, 6);
+	program_forget(&help);
+}
+
+START_TEST(every_command_and_option_that_help_has_is_offered)
+{
+	struct program_result help = help_of("--help", NULL);
+	char *state = NULL, *line = strstr(help.out, "Commands:\n");
+	unsigned int n = 0;
+
+	ck_assert_ptr_nonnull(line);
+	/* argp loses what it makes of a command without options (glibc, argp-help.c, hol_free()) */
+	ck_assert_int_eq(setenv("ASAN_OPTIONS", "detect_leaks=0", 1), 0);
+	strtok_r(line, "\n", &state);
+	while ((line = strtok_r(NULL, "\n", &state)) && !strncmp(line, "  ", 2)) {
+		char first[16] = "", second[16] = "", *offered;
+		int length;
+
+		ck_assert_int_eq(sscanf(line, " %15s%n", first, &length), 1);
+		/* a second word stands behind one blank, and is no argument's */
+		sscanf(line + length + 1, "%15[a-z-]", second);
+		offered = *second ? complete((const char *const[]){ first, second, NULL })
+				  : complete((const char *const[]){ first, NULL });
+		ck_assert_ptr_nonnull(strstr(offered, *second ? second : first));
+		free(offered);
+		expect_options(first, *second ? second : NULL);
+		n++;
+	}
+	ck_assert_uint_gt(n, 30);
+	program_forget(&help);
+}
+END_TEST
+
+START_TEST(every_method_is_offered)
+{
+	struct program_result result = program_run((const char *const[]){
+		KVMATTRCTL_PROGRAM, "--runtime-dir", d->runtime_dir, "rpc", "rpc.methods", NULL });
+	struct json_object *answer = json_tokener_parse(result.out);
+	struct json_object *methods = json_at(answer, "methods");
+
+	ck_assert_uint_gt(json_object_array_length(methods), 20);
+	for (size_t i = 0; i < json_object_array_length(methods); i++) {
+		const char *name = json_text_at(json_object_array_get_idx(methods, i), "name");
+		char *offered = complete((const char *const[]){ "rpc", name, NULL });
+
+		ck_assert_int_eq(strncmp(offered, name, strlen(name)), 0);
+		free(offered);
+	}
+	json_object_put(answer);
+	program_forget(&result);
 }
 END_TEST
 
@@ -169,7 +259,7 @@ START_TEST(bash_offers_the_words_as_its_user_goes_on)
 		      "ask() { COMP_LINE=\"kvmattrctl $1\"; COMP_POINT=${#COMP_LINE}; COMPREPLY=();"
 		      " _kvmattrctl \"$ctl\"; echo \"${COMPREPLY[*]}\"; }\n"
 		      "ctl=$2\n"
-		      "ask 'ma'; ask 'vm get '; ask 'map show g'; ask 'rpc stats.'\n"
+		      "ask 'ma'; ask 'vm get '; ask 'map show g'; ask 'rpc stats.g'\n"
 		      "ask '--color=al'; ask 'watch --cou'; ask 'export guest /et'\n"
 		      "KVMATTR_RUNTIME_DIR=/nowhere; ask 'vm get '\n"
 		      "complete -p kvmattrctl",
@@ -204,6 +294,8 @@ int main(void)
 	tcase_add_test(words, commands_and_their_second_words_are_offered);
 	tcase_add_test(words, options_are_those_of_the_command);
 	tcase_add_test(words, vms_journals_layers_and_methods_are_those_of_now);
+	tcase_add_test(words, every_command_and_option_that_help_has_is_offered);
+	tcase_add_test(words, every_method_is_offered);
 	tcase_add_test(words, without_a_daemon_there_is_silence_and_the_rest);
 	tcase_add_test(words, a_daemon_that_does_not_answer_is_not_waited_for);
 	tcase_add_checked_fixture(shells, start, stop);

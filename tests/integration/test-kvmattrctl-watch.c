@@ -204,7 +204,7 @@ START_TEST(another_size_of_the_terminal_is_drawn_at_once)
 	struct terminal_program program =
 		terminal_program_start(WORDS("watch", "--interval", "3600"), 80, 24);
 
-	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "BATCH/S"));
+	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "UPD/S"));
 	ck_assert(!terminal_program_has_said(&program, 0, "BATCHES/S"));
 	terminal_program_resize(&program, 200, 24);
 	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "BATCHES/S"));
@@ -246,6 +246,28 @@ START_TEST(pages_that_are_not_known_stand_in_the_table_and_in_words)
 	simulated_vmm_fail(guest, 0);
 	terminal_program_type(&program, "q");
 	expect_end(&program, DONE);
+}
+END_TEST
+
+START_TEST(a_frozen_vm_comes_first_and_it_is_said_how_it_goes_on)
+{
+	struct simulated_vmm *other =
+		simulated_vmm_start(d, &(struct simulated_vmm_options){ .name = "a-calm-one" });
+	struct terminal_program program;
+	const char *frozen, *calm;
+
+	expect_says(program_run(WORDS("vm", "freeze", "guest")), DONE, "", "");
+	program = watch_on_terminal(80, 24);
+	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "kvmattrctl vm thaw guest"));
+	frozen = strstr(program.said, "frozen");
+	calm = strstr(program.said, "a-calm-one");
+	ck_assert_ptr_nonnull(calm);
+	ck_assert_ptr_nonnull(frozen);
+	ck_assert(frozen < calm);
+	terminal_program_type(&program, "q");
+	expect_end(&program, DONE);
+	expect_says(program_run(WORDS("vm", "thaw", "guest")), DONE, "", "");
+	simulated_vmm_stop(other);
 }
 END_TEST
 
@@ -357,6 +379,12 @@ START_TEST(as_json_each_interval_is_an_object_with_rates)
 		rate = json_at(object, "vms.0.batches_per_s");
 		n_batches += json_object_get_double(rate) * seconds;
 		ck_assert(!json_boolean_at(object, "daemon.restarted"));
+		/* of an interval in which there were updates, none took longer than the longest */
+		ck_assert_int_gt(json_number_at(object, "vms.0.latency_p50_us"), 0);
+		ck_assert_int_le(json_number_at(object, "vms.0.latency_p50_us"),
+				 json_number_at(object, "vms.0.latency_p99_us"));
+		ck_assert_int_le(json_number_at(object, "vms.0.latency_p99_us"),
+				 json_number_at(object, "vms.0.latency_max_us"));
 		json_object_put(object);
 	}
 	program_forget(&result);
@@ -453,6 +481,7 @@ int main(void)
 	tcase_add_test(screens, another_size_of_the_terminal_is_drawn_at_once);
 	tcase_add_test(screens, a_restart_of_the_daemon_is_said_and_it_goes_on);
 	tcase_add_test(screens, pages_that_are_not_known_stand_in_the_table_and_in_words);
+	tcase_add_test(screens, a_frozen_vm_comes_first_and_it_is_said_how_it_goes_on);
 	tcase_add_checked_fixture(colors, start, stop);
 	tcase_add_test(colors, there_is_colour_where_the_terminal_has_it_and_nobody_objects);
 	tcase_add_test(colors, the_screen_itself_is_without_colour_where_nobody_wants_it);

@@ -11,4 +11,5 @@ EXTRA_DIST += \
 	tests/kernel/check-native.sh \
 	tests/kernel/guest-init.sh \
 	tests/kernel/kernel.config \
-	tests/kernel/kvm-memory-attributes.patch
+	tests/kernel/kvm-memory-attributes.patch \
+	tests/kernel/machines.sh

@@ -40,7 +40,7 @@ for _ in $(seq 100); do
 done
 
 timeout --kill-after=5 120 "$build/client/examples/vsm-vmm" --socket "$work/run/agent.sock" \
-	--name native >"$work/tap"
+	--control "$work/run/control.sock" --name native >"$work/tap"
 status=$?
 sed 's/ # SKIP / # SKIP skipped: /' "$work/tap"
 if [ $status != 0 ]; then

@@ -33,6 +33,7 @@ for executor in $(echo "$KVMATTR_EXECUTORS" | tr , ' '); do
 	how=$executor
 	[ "$executor" = daemon ] && place=daemon && how=thread
 	timeout 200 vsm-vmm --socket /run/kvmattrd/agent.sock --name vsm-vmm \
+		--control /run/kvmattrd/control.sock \
 		--executor "$how" --expect-abi "$KVMATTR_ABI" --expect-executor $place
 	echo "# exit $?"
 done

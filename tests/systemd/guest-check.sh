@@ -82,36 +82,77 @@ set_unit() {
 	systemctl start kvmattrd
 }
 
+# Works with the daemon's own sockets instead of those of units, or the other way round.
+use_own_sockets() {
+	systemctl mask --quiet --runtime kvmattrd-agent.socket kvmattrd-control.socket
+	systemctl stop kvmattrd kvmattrd-agent.socket kvmattrd-control.socket
+	base=2
+}
+
+use_socket_units() {
+	systemctl stop kvmattrd
+	systemctl unmask --quiet --runtime kvmattrd-agent.socket kvmattrd-control.socket
+	systemctl start kvmattrd-agent.socket kvmattrd-control.socket
+	base=0
+}
+
 # ---- The unit -----------------------------------------------------------------------------------
 
 is "systemd is the first process" "$(cat /proc/1/comm)" systemd
 is "the unit is active" "$(systemctl is-active kvmattrd)" active
 systemctl status kvmattrd | sed 's/^/# /'
+is "systemd-analyze finds nothing wrong with the units" \
+	"$(systemd-analyze verify --man=no kvmattrd.service kvmattrd-agent.socket \
+		kvmattrd-control.socket 2>&1)" ""
+exposure=$(systemd-analyze security --no-pager kvmattrd.service |
+	sed -n 's/.*Overall exposure level for kvmattrd.service: \([0-9.]*\).*/\1/p')
+case $exposure in
+0.[0-9] | 1.0) is "systemd-analyze security says at most 1.0: $exposure" yes yes ;;
+*) is "systemd-analyze security says at most 1.0" "$exposure" "0.0 to 1.0" ;;
+esac
+pid=$(property MainPID)
+is "the daemon is not root" "$(sed -n 's/^Uid:[[:space:]]*\([0-9]*\).*/\1/p' /proc/"$pid"/status |
+	grep -vx 0 | sed 's/.*/yes/')" yes
+is "it has no capabilities" "$(sed -n 's/^CapPrm:[[:space:]]*//p' /proc/"$pid"/status)" \
+	0000000000000000
+is "it cannot gain any" "$(sed -n 's/^NoNewPrivs:[[:space:]]*//p' /proc/"$pid"/status)" 1
+is "its sockets are of the group" "$(ls -ln /run/kvmattrd | grep -c '^srw-rw----.*sock$')" 2
 systemctl stop kvmattrd
 is "the unit stops" "$(systemctl is-active kvmattrd)" inactive
-is "nothing stays behind in the runtime directory" "$(echo /run/kvmattrd/*)" "/run/kvmattrd/*"
+is "its sockets stay, for the next client" "$(ls /run/kvmattrd | tr '\n' ' ')" \
+	"agent.sock control.sock kvmattrd.lock "
 is "the store is empty" "$(property NFileDescriptorStore)" 0
-systemctl start kvmattrd
-is "the unit starts" "$(systemctl is-active kvmattrd)" active
-# The two listening sockets.
-base=2
-becomes "the listening sockets are in the store" NFileDescriptorStore $base
+base=0
+under_load "the first client starts it" 1 systemctl kill -s SIGKILL kvmattrd
+is "the unit is active again" "$(systemctl is-active kvmattrd)" active
+before=$(property MainPID)
+systemctl reload kvmattrd
+becomes "settings are read anew, by the same daemon" MainPID "$before"
 
 # ---- Pauses -------------------------------------------------------------------------------------
 
+before_rounds=$(property NRestarts)
 under_load_with 5 SIGKILL 25 systemctl kill -s SIGKILL kvmattrd
-is "systemd started it as often" "$(property NRestarts)" 25
+is "systemd started it as often" $(($(property NRestarts) - before_rounds)) 25
 forked=$(property ExecMainStartTimestampMonotonic)
 echo "# SIGKILL: of the last pause, from the fork of the new daemon until it was ready:" \
 	"$((($(property ActiveEnterTimestampMonotonic) - forked) / 1000)) ms"
 under_load_with 5 restart 5 systemctl restart kvmattrd
 under_load_with 0 "stop and start" 3 sh -c "systemctl stop kvmattrd && systemctl start kvmattrd"
+binary=$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$(property FragmentPath)")
+under_load_with 5 upgrade 2 \
+	sh -c "cp $binary $binary.new && mv $binary.new $binary && systemctl restart kvmattrd"
+set_unit WatchdogSec=2 TimeoutAbortSec=1
+under_load_with 5 "a loop that hangs" 1 systemctl kill -s SIGSTOP kvmattrd
+rm /run/systemd/system/kvmattrd.service.d/check.conf
+systemctl daemon-reload
 
 # ---- Ends ---------------------------------------------------------------------------------------
 
-# Views, executor, owner and four agents; in the daemon's case the executor has no socket.
-full=$((base + 8))
-[ "$executor" = vmm ] || full=$((base + 7))
+# Views and their statistics, executor, owner and four agents; in the daemon's case the executor has
+# no socket.
+full=$((base + 10))
+[ "$executor" = vmm ] || full=$((base + 9))
 load --executor "$executor" sleep 300 >/run/load.tap &
 becomes "a VM that is busy is in the store" NFileDescriptorStore $full
 kill -KILL $!
@@ -126,30 +167,19 @@ becomes "a VMM that is killed together with the daemon leaves nothing" NFileDesc
 
 set_unit FileDescriptorStoreMax=5
 under_load "a store with room for a part of the VM" 5 systemctl kill -s SIGKILL kvmattrd
-base=0
 set_unit FileDescriptorStoreMax=0
 under_load_with 0 "no store" 5 systemctl kill -s SIGKILL kvmattrd
+set_unit FileDescriptorStoreMax=4096
 
-# ---- Socket units -------------------------------------------------------------------------------
+# ---- Sockets of the daemon's own -------------------------------------------------------------------
 
-# socket_unit NAME LISTEN: it holds /run/kvmattrd/NAME.sock, however the daemon fares.
-socket_unit() {
-	cat >"/run/systemd/system/kvmattrd-$1.socket" <<-EOF
-	[Socket]
-	$2=/run/kvmattrd/$1.sock
-	FileDescriptorName=$1.sock
-	Service=kvmattrd.service
-	EOF
-}
-
-socket_unit agent ListenSequentialPacket
-socket_unit control ListenStream
-set_unit RuntimeDirectoryPreserve=yes
+use_own_sockets
+systemctl start kvmattrd
+becomes "own sockets: the listening ones are in the store" NFileDescriptorStore $base
+under_load_with 5 "own sockets" 3 systemctl kill -s SIGKILL kvmattrd
 systemctl stop kvmattrd
-systemctl start kvmattrd-agent.socket kvmattrd-control.socket
-is "socket units: there is no daemon yet" "$(systemctl is-active kvmattrd)" inactive
-under_load_with 5 "socket units" 3 systemctl kill -s SIGKILL kvmattrd
-systemctl stop kvmattrd-agent.socket kvmattrd-control.socket
+use_socket_units
+under_load "socket units again" 1 systemctl kill -s SIGKILL kvmattrd
 
 systemctl stop kvmattrd
 is "the unit stops at the end" "$(systemctl is-active kvmattrd)" inactive

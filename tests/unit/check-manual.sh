@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The manual says what the programs do: every option of --help, every setting, every function of
-# the library, every message and record with its fields, every status.  It reads the programs' --help, the
-# sources and the manual's sources, and prints TAP.  Runs in the top of a build directory.
+# the library, every message and record with its fields, every status, every method, event and limit
+# of the control socket.  It reads the programs' --help, the sources and the manual's sources, and
+# prints TAP.  Runs in the top of a build directory.
 set -u
 # So that argp's words are where they are looked for, whatever the caller's terminal and language.
 LC_ALL=C ARGP_HELP_FMT=
@@ -82,7 +83,7 @@ check_program client/kvmattr-simvm kvmattr-simvm.1
 # kvmattrctl has options of its own and those of its commands.
 client/kvmattrctl --help >"$work/help"
 ok "client/kvmattrctl --help says something"
-sed -n '/^ *Commands:/,/^$/s/^  \([a-z]*\( [a-z]*\)\{0,1\}\).*/\1/p' "$work/help" |
+sed -n '/^ *Commands:/,/^$/s/^  \([a-z-]*\( [a-z-]*\)\{0,1\}\).*/\1/p' "$work/help" |
 	sed 's/ *$//' >"$work/commands"
 there_are "$work/commands" 'commands of kvmattrctl'
 while read -r words; do
@@ -326,5 +327,61 @@ there_are "$work/numbers" 'types of records'
 sed -n 's/^## \([A-Z_]*\) (\([0-9]*\))$/\2 \1/p' "$doc/kvmattr-journal.5.scd" >"$work/rows"
 cmp -s "$work/numbers" "$work/rows"
 ok "kvmattr-journal.5 has the journal's records with their numbers, in their order"
+
+# ---- The control socket -----------------------------------------------------------------------
+
+# Its page is made in the build directory, out of the table that the daemon uses.
+page=doc/kvmattr-rpc.7.scd
+serve=$top/daemon/serve
+
+# A section's lines that a sed script makes into names, in their order.
+names_in() { # FIRST-HEADER LAST-HEADER SCRIPT
+	sed -n "/^# $1\$/,/^# $2\$/$3" "$page" | sort
+}
+
+check_names() { # WHAT FILE-OF-NAMES FILE-OF-THE-PAGE
+	there_are "$2" "${1}s"
+	diff "$2" "$3" | sed -n 's/^[<>]/#&/p'
+	cmp -s "$2" "$3"
+	ok "kvmattr-rpc.7 has every $1, once, and no others"
+}
+
+# A row of a room's array is two tabs deep, and only a method has a dot in its name.
+sed -n 's/^\t\t\.name = "\([a-z]*\.[a-z_]*\)",$/\1/p' "$serve"/methods-*.c | sort >"$work/methods"
+names_in METHODS EXAMPLES 's/^## //p' >"$work/described"
+check_names method "$work/methods" "$work/described"
+
+sed -n 's/^\tX([A-Z_]*, "\([a-z.]*\)", ".*/\1/p' "$serve/events.h" | sort >"$work/events"
+names_in EVENTS LIMITS 's/^\*\([a-z.]*\)\*: .*/\1/p' >"$work/described"
+check_names event "$work/events" "$work/described"
+
+sed 's/\*[a-z.-]*\*([0-9])//g' "$page" | grep -o '\*[a-z]*\.[a-z_]*\*' | tr -d '*' |
+	sort -u >"$work/mentioned"
+there_are "$work/mentioned" 'methods and events that kvmattr-rpc.7 mentions'
+while read -r name; do
+	grep -qxF "$name" "$work/methods" "$work/events"
+	ok "$name of kvmattr-rpc.7 is a method or an event"
+done <"$work/mentioned"
+
+# "name value" of each limit; a value that is a constant is looked up, others are settings.
+tr '\n' ' ' <"$serve/methods-daemon.c" |
+	grep -o 'json_put_number(limits, "[a-z_]*",[^;]*);' |
+	sed 's/.*"\([a-z_]*\)",[[:space:]]*\(.*\));/\1 \2/' | sort >"$work/limits"
+sed -n '/^# LIMITS$/,/^# METHODS$/p' "$page" | awk '
+	/^\|  \*/ { name = $2; gsub(/\*/, "", name); getline; sub(/^:  /, ""); print name, $0 }' |
+	sort >"$work/rows"
+cut -d' ' -f1 "$work/limits" >"$work/names"
+cut -d' ' -f1 "$work/rows" >"$work/described"
+check_names limit "$work/names" "$work/described"
+while read -r name value; do
+	case $value in
+	*[!A-Z_]*) continue ;;
+	esac
+	expression=$(sed -n "s/^#define $value  *\([^/]*\).*/\1/p" "$serve"/*.h | tr -d u)
+	# shellcheck disable=SC2004 # not a number but a product
+	number=$(($expression))
+	grep -qx "$name $number" "$work/rows"
+	ok "limit $name is $number in kvmattr-rpc.7"
+done <"$work/limits"
 
 echo "1..$n"

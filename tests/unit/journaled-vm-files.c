@@ -176,3 +176,16 @@ void journaled_vm_expect_disk(struct journaled_vm *vm)
 		scratch_fd = parent_fd;
 	}
 }
+
+void journaled_vm_fixture_begin(void)
+{
+	scratch_make();
+	faulty_io_install();
+}
+
+void journaled_vm_fixture_end(void)
+{
+	faulty_io_remove();
+	scratch_clear("vms");
+	scratch_remove();
+}

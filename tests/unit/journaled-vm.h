@@ -65,7 +65,11 @@ struct journaled_vm {
 	char trouble[1024]; /* the last */
 };
 
-/* Makes a directory for journals in scratch_fd (journal-checks.h).  No journal yet. */
+/* A fixture: scratch_fd (journal-checks.h), and I/O that fails as a test likes (faulty-io.h). */
+void journaled_vm_fixture_begin(void);
+void journaled_vm_fixture_end(void);
+
+/* Makes a directory for journals in scratch_fd.  No journal yet. */
 void journaled_vm_begin(struct journaled_vm *vm, enum durability durability, uint64_t segment_size,
 			uint64_t max_size, uint64_t random);
 /* The VM is registered: 0, or what vm_journal_create() said. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A peer of JSON-RPC for tests: what it sends, what it gets, and the methods that the
- * specification's examples call.
+ * A peer of JSON-RPC for tests: what it sends, and what it gets of the methods in
+ * example-methods.h.
  */
 #ifndef JSONRPC_PEER_H
 #define JSONRPC_PEER_H

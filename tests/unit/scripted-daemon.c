@@ -183,10 +183,14 @@ void daemon_receive_hello(struct scripted_daemon *daemon)
 void daemon_receive_registration(struct scripted_daemon *daemon)
 {
 	struct wire_register registration;
+	struct wire_view views[KVMATTR_N_VTLS];
 
 	daemon_receive(daemon, WIRE_REGISTER);
 	MUST(!wire_get_register(daemon->message, daemon->header.size, &registration));
-	MUST(daemon->fds.n == 1 + registration.n_views);
+	for (uint32_t i = 0; i < registration.n_views; i++)
+		MUST(!wire_at_register_view(daemon->message, &registration, i, &views[i]));
+	MUST(daemon->fds.n ==
+	     1 + registration.n_views + wire_count_stats(views, registration.n_views));
 	if (daemon->executor >= 0)
 		close(daemon->executor);
 	daemon->executor = seqpacket_fds_take(&daemon->fds, 0);
@@ -301,13 +305,13 @@ static struct wire_resume get_resume(const struct scripted_daemon *daemon)
 static struct wire_resume take_resume(struct scripted_daemon *daemon, uint32_t n_views)
 {
 	struct wire_resume resume = get_resume(daemon);
-	struct wire_view view;
+	struct wire_view views[KVMATTR_N_VTLS];
 
 	MUST(resume.restarted == daemon->life);
 	MUST(resume.n_views == n_views);
-	MUST(daemon->fds.n == (n_views ? 1 + n_views : 0));
 	for (uint32_t i = 0; i < n_views; i++)
-		MUST(!wire_at_resume_view(daemon->message, i, &view));
+		MUST(!wire_at_resume_view(daemon->message, i, &views[i]));
+	MUST(daemon->fds.n == (n_views ? 1 + n_views + wire_count_stats(views, n_views) : 0));
 	if (n_views) {
 		if (daemon->executor >= 0)
 			close(daemon->executor);

@@ -30,7 +30,7 @@ int seeded_suite_run(const char *name, TCase *const *cases)
 	printf("# seed %" PRIu64 "\n", seed);
 	fflush(stdout); /* the tests are forked */
 	for (; *cases; cases++) {
-		tcase_set_timeout(*cases, 120); /* valgrind */
+		tcase_set_timeout(*cases, 300); /* valgrind */
 		suite_add_tcase(suite, *cases);
 	}
 	srunner_set_tap(runner, "-");

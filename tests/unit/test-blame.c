@@ -64,7 +64,8 @@ static void walk_element(const struct vm_record_part *part, const struct policy_
 		.place.commit = commit,
 		.time_us = time_us,
 		.has_session = part->session,
-		.is_import = !part->session && is_ready,
+		.is_operators = part->flags & VM_RECORD_BY_OPERATOR,
+		.is_import = !part->session && !part->flags && is_ready,
 		.seqno = part->seqno,
 		.element = *element,
 		.before = before,
@@ -156,6 +157,7 @@ static void expect_entry(const struct blame_entry *entry, const struct blame_ent
 	ck_assert_uint_eq(entry->place.i, wanted->place.i);
 	ck_assert_uint_eq(entry->time_us, wanted->time_us);
 	ck_assert_int_eq(entry->has_session, wanted->has_session);
+	ck_assert_int_eq(entry->is_operators, wanted->is_operators);
 	ck_assert_int_eq(entry->is_import, wanted->is_import);
 	if (wanted->has_session)
 		ck_assert_mem_eq(&entry->session, &wanted->session, sizeof(wanted->session));

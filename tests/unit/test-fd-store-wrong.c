@@ -137,7 +137,7 @@ static const struct {
 	{ make_listener, take_simulated_vm, "an envelope that cannot be opened" },
 	{ make_envelope_of_two, take_simulated_vm, "more or less than one descriptor" },
 	{ make_envelope_of_another_file, take_simulated_vm, "it is '/memfd:another (deleted)'" },
-	{ make_envelope_of_a_simulated_vm, take_real_vm, "a simulated VM" },
+	{ make_envelope_of_a_simulated_vm, take_real_vm, "it is '/memfd:kvmattr-simvm" },
 };
 
 START_TEST(what_is_not_what_it_is_to_be_is_closed_and_forgotten_and_the_log_says_why)

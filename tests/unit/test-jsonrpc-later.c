@@ -79,6 +79,28 @@ START_TEST(a_batch_waits_for_each_of_its_calls_and_keeps_their_order)
 }
 END_TEST
 
+/* Then its caller may write lines of its own. */
+START_TEST(a_line_is_open_from_the_first_answer_of_a_batch_to_the_last)
+{
+	ck_assert(!jsonrpc_is_within_line(peer.rpc));
+	send_text(LATER("1"));
+	ck_assert(!jsonrpc_is_within_line(peer.rpc));
+	answer_with(1);
+	ck_assert(!jsonrpc_is_within_line(peer.rpc));
+	send_text("[" LATER("2") "," LATER("3") "," LATER_NOTIFICATION "]");
+	ck_assert(!jsonrpc_is_within_line(peer.rpc));
+	for (int i = 2; i < 4; i++) {
+		answer_with(i);
+		send_text("");
+		ck_assert(jsonrpc_is_within_line(peer.rpc));
+	}
+	answer_with(0);
+	ck_assert(!jsonrpc_is_within_line(peer.rpc));
+	ck_assert_str_eq(peer.answers,
+			 RESULT("1", "1") "\n[" RESULT("2", "2") "," RESULT("3", "3") "]\n");
+}
+END_TEST
+
 START_TEST(a_notification_waits_and_is_not_answered)
 {
 	size_t n = send_text(LATER_NOTIFICATION CALL("2"));
@@ -113,6 +135,7 @@ int main(void)
 	tcase_add_test(tests, it_may_be_answered_with_an_error);
 	tcase_add_test(tests, nothing_more_is_taken_of_the_peer_until_then);
 	tcase_add_test(tests, a_batch_waits_for_each_of_its_calls_and_keeps_their_order);
+	tcase_add_test(tests, a_line_is_open_from_the_first_answer_of_a_batch_to_the_last);
 	tcase_add_test(tests, a_notification_waits_and_is_not_answered);
 	tcase_add_test(tests, a_peer_may_go_while_its_call_is_not_answered);
 	return peer_run_tests("jsonrpc later", &tests, 1);

@@ -139,6 +139,7 @@ START_TEST(an_id_comes_back_as_it_was_sent)
 		"-9223372036854775807",
 		"1.5",
 		"1e3",
+		"1e999",
 		"null",
 		"\"\"",
 		"\"a\\u0000b\"",
@@ -218,11 +219,40 @@ START_TEST(an_error_bears_its_code_message_and_data)
 }
 END_TEST
 
-START_TEST(of_members_with_one_name_the_last_counts)
+START_TEST(two_members_with_one_name_are_an_invalid_request)
 {
-	peer_expect("{\"jsonrpc\":\"2.0\",\"method\":\"foobar\",\"method\":\"sum\",\"params\":[9],"
-		    "\"params\":[1,2],\"id\":1,\"id\":2}\n",
-		    RESULT("3", "2") "\n");
+	static const char *const texts[] = {
+		"{\"jsonrpc\":\"2.0\",\"method\":\"update\",\"id\":1,\"id\":1}\n",
+		"{\"jsonrpc\":\"2.0\",\"method\":\"fail\",\"method\":\"update\",\"id\":1}\n",
+		"{\"jsonrpc\":\"2.0\",\"method\":\"update\",\"id\":1,\"\\u0069d\":2}\n",
+		"{\"jsonrpc\":\"2.0\",\"method\":\"update\",\"id\":1,"
+		"\"params\":{\"a\":1,\"b\":2,\"a\":1}}\n",
+		"{\"jsonrpc\":\"2.0\",\"method\":\"update\",\"id\":1,"
+		"\"params\":[[{\"a\":{\"b\":{},\"b\":{}}}]]}\n",
+		"{\"jsonrpc\":\"2.0\",\"method\":\"update\",\"id\":1,\"params\":{\"\":1,\"\":1}}\n",
+		"[" CALL("1") "," CALL("2") ",{\"a\":null,\"a\":null}]\n",
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		peer_expect(texts[i],
+			    INVALID_REQUEST_OF(",\"data\":\"two members of one object have the "
+					       "same name\"",
+					       "null") "\n");
+		ck_assert_uint_eq(peer.n_calls, 0);
+	}
+}
+END_TEST
+
+START_TEST(members_with_one_name_may_be_in_several_objects)
+{
+	peer_expect(
+		"{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"id\":1,\"params\":"
+		"[{\"a\":{\"a\":{\"a\":1}}},{\"a\":\":\",\"A\":[{\"a\":1},{\"a\":1}],\":\":{}}]}"
+		"[" CALL("2") "," CALL("3") "]\n",
+		RESULT("[{\"a\":{\"a\":{\"a\":1}}},{\"a\":\":\",\"A\":[{\"a\":1},{\"a\":1}],"
+		       "\":\":{}}]",
+		       "1") "\n"
+			    "[" RESULT("null", "2") "," RESULT("null", "3") "]\n");
 }
 END_TEST
 
@@ -265,7 +295,8 @@ static TCase *tests_of_envelopes(void)
 	tcase_add_test(tests, an_invalid_request_is_told_its_id_and_what_is_wrong);
 	tcase_add_test(tests, a_text_that_is_no_object_and_no_array_is_an_invalid_request);
 	tcase_add_test(tests, an_error_bears_its_code_message_and_data);
-	tcase_add_test(tests, of_members_with_one_name_the_last_counts);
+	tcase_add_test(tests, two_members_with_one_name_are_an_invalid_request);
+	tcase_add_test(tests, members_with_one_name_may_be_in_several_objects);
 	tcase_add_test(tests, text_of_a_peer_that_is_not_utf8_is_made_so);
 	return tests;
 }

@@ -42,6 +42,7 @@ static void check_registration(struct scripted_daemon *d)
 	for (uint32_t i = 0; i < 2; i++) {
 		MUST(!wire_at_register_view(d->message, &m, i, &view));
 		MUST(view.vtl == i && view.abi == (i ? KVMATTR_ABI_DENY : KVMATTR_ABI_PROBE));
+		MUST(!view.has_stats); /* it is no real one */
 		MUST(!fstat(d->fds.fd[1 + i], &file) && file.st_size == (i + 1) * 4096);
 	}
 	MUST(!wire_at_register_ram(d->message, &m, 0, &ram));

@@ -172,6 +172,32 @@ START_TEST(pages_that_are_as_they_are_to_be_lengthen_a_call_but_never_begin_or_e
 }
 END_TEST
 
+START_TEST(a_plan_anew_tells_every_page_once_whatever_kvm_holds)
+{
+	struct page_ranges pages = { 0 };
+	bool has_relaxed = false;
+	unsigned int n_parts = 0;
+
+	carry_out(1u << 20);
+	protect_every_other(0, KVMATTR_R);
+	carry_out(1u << 20);
+	ck_assert_uint_eq(carry_out(1u << 20), 0);
+	memset(kernel, KVMATTR_RWX, N_PAGES);
+	page_ranges_add(&pages, 0, N_PAGES);
+	n_calls = 0;
+	plan_make_anew(&plan, policy, &pages, 1u << 20);
+	for (; plan.n_calls; plan_continue(&plan, policy, &pages, 1u << 20)) {
+		has_relaxed = carry_out_part(1u << 20, has_relaxed);
+		n_parts++;
+	}
+	page_ranges_destroy(&pages);
+	ck_assert_uint_ge(n_parts, 4);
+	ck_assert_uint_eq(n_calls, N_PAGES);
+	for (uint64_t gfn = 0; gfn < N_PAGES; gfn++)
+		ck_assert_uint_eq(kernel[gfn], fold_effective_at(policy, &policy->views[0], gfn));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *parts = tcase_create("parts");
@@ -183,5 +209,6 @@ int main(void)
 	tcase_add_loop_test(parts, a_run_that_takes_many_calls_comes_in_parts_too, 0, 3);
 	tcase_add_test(parts,
 		       pages_that_are_as_they_are_to_be_lengthen_a_call_but_never_begin_or_end_one);
+	tcase_add_test(parts, a_plan_anew_tells_every_page_once_whatever_kvm_holds);
 	return seeded_suite_run("plan", (TCase *[]){ parts, NULL });
 }

@@ -20,19 +20,6 @@
 
 static struct journaled_vm vm;
 
-static void begin(void)
-{
-	scratch_make();
-	faulty_io_install();
-}
-
-static void end(void)
-{
-	faulty_io_remove();
-	scratch_clear("vms");
-	scratch_remove();
-}
-
 static void begin_vm(enum durability durability, uint64_t segment_size, uint64_t max_size, int i)
 {
 	journaled_vm_begin(&vm, durability, segment_size, max_size, seeded_suite_random(i));
@@ -414,7 +401,8 @@ int main(void)
 	TCase *const cases[] = { rule, failures, NULL };
 
 	for (size_t i = 0; cases[i]; i++)
-		tcase_add_checked_fixture(cases[i], begin, end);
+		tcase_add_checked_fixture(cases[i], journaled_vm_fixture_begin,
+					  journaled_vm_fixture_end);
 	tcase_add_loop_test(rule, checkpoints_are_made_while_records_go_on, 0, 6);
 	tcase_add_loop_test(rule, a_checkpoint_needs_as_much_log_as_a_segment_or_the_last_one_has,
 			    0, 2);

@@ -19,19 +19,6 @@
 
 static struct journaled_vm vm;
 
-static void begin(void)
-{
-	scratch_make();
-	faulty_io_install();
-}
-
-static void end(void)
-{
-	faulty_io_remove();
-	scratch_clear("vms");
-	scratch_remove();
-}
-
 static void begin_vm(uint64_t segment_size, uint64_t max_size, int i)
 {
 	journaled_vm_begin(&vm, DURABILITY_POWER, segment_size, max_size, seeded_suite_random(i));
@@ -415,7 +402,8 @@ int main(void)
 	TCase *const cases[] = { syncs, failures, NULL };
 
 	for (size_t i = 0; cases[i]; i++)
-		tcase_add_checked_fixture(cases[i], begin, end);
+		tcase_add_checked_fixture(cases[i], journaled_vm_fixture_begin,
+					  journaled_vm_fixture_end);
 	tcase_add_loop_test(syncs, durable_is_what_was_written_before_the_sync_began, 0, 4);
 	tcase_add_loop_test(syncs, while_a_sync_is_under_way_nothing_is_acknowledged, 0, 4);
 	tcase_add_loop_test(syncs, however_many_wait_the_next_sync_is_enough, 0, 4);

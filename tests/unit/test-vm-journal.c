@@ -24,19 +24,6 @@
 
 static struct journaled_vm vm;
 
-static void begin(void)
-{
-	scratch_make();
-	faulty_io_install();
-}
-
-static void end(void)
-{
-	faulty_io_remove();
-	scratch_clear("vms");
-	scratch_remove();
-}
-
 static unsigned int count_journals(void)
 {
 	int fd = openat(vm.journals.directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -541,7 +528,8 @@ int main(void)
 	TCase *const cases[] = { records, faults, notes, lives, NULL };
 
 	for (size_t i = 0; cases[i]; i++)
-		tcase_add_checked_fixture(cases[i], begin, end);
+		tcase_add_checked_fixture(cases[i], journaled_vm_fixture_begin,
+					  journaled_vm_fixture_end);
 	tcase_add_loop_test(records, what_was_recorded_is_what_is_replayed, 0, 8);
 	tcase_add_loop_test(records, a_record_holds_what_the_story_tells_byte_by_byte, 0, 8);
 	tcase_add_test(records, a_batch_of_very_many_updates_is_one_record);

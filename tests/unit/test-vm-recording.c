@@ -4,36 +4,19 @@
  * wait for the disk, and a VM that goes on where a former life of the daemon ended.  The deny
  * dialect, views of VTL 0, 1 and 3.
  */
+#include "tests/unit/deny-world.h"
 #include "tests/unit/seeded-suite.h"
-#include "tests/unit/vm-world.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define DENY 1 /* among the mixes of views */
-
-static const struct policy_actor owner = { .is_owner = true };
-static struct world *world;
-
-static void start(void)
-{
-	world = world_new(DENY, &world_limits);
-	world->random = seeded_suite_random(0);
-}
-
-static void stop(void)
-{
-	world_free(world);
-}
 
 static void restart_with(uint64_t max_elements_per_batch)
 {
 	struct vm_limits limits = world_limits;
 
 	limits.max_elements_per_batch = max_elements_per_batch;
-	world_free(world);
-	world = world_new(DENY, &limits);
+	deny_world_restart(&limits);
 }
 
 /* Of the next records, so many are written and so many behind them are not. */
@@ -541,7 +524,7 @@ int main(void)
 	TCase *all[] = { written, failed, durable, life, NULL };
 
 	for (size_t i = 0; all[i]; i++)
-		tcase_add_checked_fixture(all[i], start, stop);
+		tcase_add_checked_fixture(all[i], deny_world_start, deny_world_stop);
 	tcase_add_test(written,
 		       a_batch_is_written_before_its_first_call_and_its_end_before_its_answer);
 	tcase_add_test(written, a_batch_that_needs_no_call_is_written_together_with_its_end);

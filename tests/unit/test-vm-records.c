@@ -338,6 +338,7 @@ static const struct wrong {
 	REGISTERED(views[1].vtl, KVMATTR_N_VTLS, "view.vtl"),
 	REGISTERED(views[0].abi, KVMATTR_ABI_PROBE, "view.abi"),
 	REGISTERED(views[1].abi, KVMATTR_N_ABIS, "view.abi"),
+	REGISTERED(views[0].has_stats, 1, "view.has_stats"),
 	REGISTERED(views[0].reserved, 1, "view.reserved"),
 	REGISTERED(views[1].reserved2, 1, "view.reserved"),
 	SESSION(id, 0, "id"),
@@ -367,7 +368,8 @@ static const struct wrong {
 	BATCH(pages.n, 4, "part.update.n_elements"),
 	BATCH(pages.status, KVMATTR_N_STATUSES, "part.status"),
 	BATCH(pages.text_size, 1, "part.text_size"), /* nothing was refused */
-	BATCH(pages.reserved, 1, "part.reserved"),
+	BATCH(pages.flags, 1, "part.flags"),         /* of a session */
+	BATCH(pages.flags, 2, "part.flags"),
 	BATCH(pages.update.kind, 0, "part.update.kind"),
 	BATCH(pages.update.kind, KVMATTR_N_UPDATE_KINDS, "part.update.kind"),
 	BATCH(pages.update.form, WIRE_FORM_RANGES + 1, "part.update.form"),

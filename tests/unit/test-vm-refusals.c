@@ -7,6 +7,7 @@
  */
 #include "daemon/vm.h"
 #include "protocol/kvm-abi.h"
+#include "tests/unit/unheard-vm-ops.h"
 
 #include <check.h>
 #include <errno.h>
@@ -42,26 +43,6 @@ static bool is_as_policy_says(const struct world *world, uint64_t gfn)
 	return world->pages[gfn] == fold_effective_at(policy, &policy->views[0], gfn);
 }
 
-/* The journal takes everything, and forgets it. */
-static int do_record(void *context, const struct vm_batch *batch,
-		     const struct vm_in_force *in_force, uint64_t *ret_durable)
-{
-	(void)context;
-	(void)batch;
-	(void)in_force;
-	*ret_durable = 0;
-	return 0;
-}
-
-static void do_refused(void *context, const struct vm_update *update, enum kvmattr_status status,
-		       const char *text)
-{
-	(void)context;
-	(void)update;
-	(void)status;
-	(void)text;
-}
-
 static void do_execute(void *context, const struct plan *plan, size_t first)
 {
 	struct world *world = context;
@@ -95,21 +76,9 @@ static void do_answer(void *context, struct vm_update *update, enum kvmattr_stat
 		check_in_force(world, update);
 }
 
-static void do_settled(void *context)
-{
-	(void)context;
-}
-
 static void do_set_timer(void *context, unsigned int timeout_ms)
 {
 	((struct world *)context)->timer_ms = timeout_ms;
-}
-
-static void do_report(void *context, bool is_trouble, const char *text)
-{
-	(void)context;
-	(void)is_trouble;
-	(void)text;
 }
 
 static uint64_t do_now_us(void *context)
@@ -119,13 +88,13 @@ static uint64_t do_now_us(void *context)
 }
 
 static const struct vm_ops ops = {
-	.record = do_record,
-	.refused = do_refused,
+	.record = unheard_record,
+	.refused = unheard_refused,
 	.execute = do_execute,
 	.answer = do_answer,
-	.settled = do_settled,
+	.settled = unheard_settled,
 	.set_timer = do_set_timer,
-	.report = do_report,
+	.report = unheard_report,
 	.now_us = do_now_us,
 };
 

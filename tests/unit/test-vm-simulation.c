@@ -21,7 +21,7 @@ static struct world_outcome late;
 static unsigned int busy_one_in, refused_one_in;
 /* The daemon dies at one step in so many; 0: it does not. */
 static unsigned int dies_one_in;
-static unsigned int n_deaths;
+static unsigned int n_deaths, n_freezes, n_verifications;
 
 static int fail_at_random(struct world *w, const struct plan_call *call, uint64_t *ret_n_done)
 {
@@ -119,12 +119,48 @@ static void die(void)
 	n_deaths++;
 }
 
+/* A page is for the kernel what nobody has told it. */
+static void spoil(void)
+{
+	unsigned int view = (unsigned int)random_below(&world->random, world->oracle.n_views);
+	uint64_t gfn = random_below(&world->random, ORACLE_PAGES);
+
+	if (world->oracle.pages[gfn].is_ram)
+		world_spoil(world, view, gfn, world_kernel(world, view, gfn) ^ KVMATTR_WRITE);
+}
+
+static void verify(void)
+{
+	if (world->n_verifying) {
+		ck_assert_int_eq(vm_verify(world->vm), KVMATTR_OPERATION_DENIED);
+	} else if (vm_state(world->vm) == VM_STUCK) {
+		ck_assert_int_eq(vm_verify(world->vm), KVMATTR_EXECUTOR_STUCK);
+	} else {
+		world_verify(world);
+		n_verifications++;
+	}
+}
+
+/* What an operator does. */
+static void operate(void)
+{
+	if (random_one_in(&world->random, 2)) {
+		spoil();
+		verify();
+	} else {
+		vm_freeze(world->vm);
+		n_freezes++;
+	}
+}
+
 static void step(void)
 {
 	uint64_t what = random_below(&world->random, 100);
 
 	if (dies_one_in && random_one_in(&world->random, dies_one_in))
 		die();
+	if (vm_is_frozen(world->vm) && random_one_in(&world->random, 15))
+		world_thaw(world);
 	if (random_one_in(&world->random, 20)) {
 		world_journal_expect_policy(world);
 		world_expect_states(world);
@@ -137,6 +173,8 @@ static void step(void)
 			submit();
 	} else if (what < 47) {
 		change_weather();
+	} else if (what < 49) {
+		operate();
 	} else if (is_silent) {
 		if (random_one_in(&world->random, 5))
 			speak_again();
@@ -152,6 +190,15 @@ static void step(void)
 	}
 }
 
+/* Of pages that were RAM when they were spoilt, and are no more, KVM is told nothing. */
+static void forget_what_is_not_ram(void)
+{
+	for (unsigned int v = 0; v < world->oracle.n_views; v++)
+		for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++)
+			if (world->is_spoilt[v][gfn] && !world->oracle.pages[gfn].is_ram)
+				world->kernel[v][gfn] = KVMATTR_RWX;
+}
+
 static void end_well(void)
 {
 	world->fault = world_no_fault;
@@ -160,11 +207,15 @@ static void end_well(void)
 		speak_again();
 	if (vm_state(world->vm) == VM_WAITING)
 		vm_start(world->vm);
+	world_thaw(world);
 	world_settle(world);
 	for (unsigned int i = 0; i < 10 && vm_is_degraded(world->vm); i++) {
 		world_fire_timer(world);
 		world_settle(world);
 	}
+	verify();
+	world_settle(world);
+	forget_what_is_not_ram();
 	world_expect_all_in_force(world);
 }
 
@@ -173,7 +224,7 @@ static void begin(int i, int seed)
 	struct vm_limits limits = world_limits;
 
 	is_silent = false;
-	dies_one_in = n_deaths = 0;
+	dies_one_in = n_deaths = n_freezes = n_verifications = 0;
 	if (i % 3 == 1)
 		limits.max_elements_per_batch = 7;
 	if (i % 3 == 2)
@@ -214,6 +265,8 @@ START_TEST(whatever_happens_what_is_answered_is_in_force_and_nothing_else)
 	ck_assert_uint_gt(count_answers(KVMATTR_OK), 50);
 	ck_assert_uint_gt(count_answers(KVMATTR_JOURNAL_FAILED), 0);
 	ck_assert_uint_gt(world->n_faults, 0);
+	ck_assert_uint_gt(n_freezes, 0);
+	ck_assert_uint_gt(n_verifications, 0);
 	world_free(world);
 }
 END_TEST

@@ -2,25 +2,11 @@
 /*
  * A VM in trouble: pages of which it is not known what KVM holds, and an executor that is silent.
  */
+#include "tests/unit/deny-world.h"
 #include "tests/unit/seeded-suite.h"
-#include "tests/unit/vm-world.h"
 
 #include <errno.h>
 #include <string.h>
-
-#define DENY 1 /* among the mixes of views */
-
-static struct world *world;
-
-static void start(void)
-{
-	world = world_new(DENY, &world_limits);
-}
-
-static void stop(void)
-{
-	world_free(world);
-}
 
 /* ---- Not known ------------------------------------------------------------------------------------------ */
 
@@ -227,7 +213,7 @@ int main(void)
 	TCase *all[] = { unknown, silence, NULL };
 
 	for (size_t i = 0; all[i]; i++)
-		tcase_add_checked_fixture(all[i], start, stop);
+		tcase_add_checked_fixture(all[i], deny_world_start, deny_world_stop);
 	tcase_add_test(unknown,
 		       where_not_even_the_old_state_can_be_set_the_vm_is_degraded_until_it_can);
 	tcase_add_test(unknown, a_degraded_vm_still_does_what_can_be_done);

@@ -3,33 +3,11 @@
  * A VM's state machine, step by step: batches, refusals, retries, repairs, an executor that does
  * not answer.  The deny dialect, views of VTL 0, 1 and 3, unless a test says otherwise.
  */
+#include "tests/unit/deny-world.h"
 #include "tests/unit/seeded-suite.h"
-#include "tests/unit/vm-world.h"
 
 #include <errno.h>
 #include <string.h>
-
-#define DENY 1 /* among the mixes of views */
-
-static const struct policy_actor owner = { .is_owner = true };
-static struct world *world;
-
-static void start(void)
-{
-	world = world_new(DENY, &world_limits);
-	world->random = seeded_suite_random(0);
-}
-
-static void stop(void)
-{
-	world_free(world);
-}
-
-static void restart(const struct vm_limits *limits)
-{
-	world_free(world);
-	world = world_new(DENY, limits);
-}
 
 static void fail_with(world_fault fault, int error)
 {
@@ -117,7 +95,7 @@ START_TEST(a_batch_holds_so_many_elements_and_no_more)
 	unsigned int first, id;
 
 	limits.max_elements_per_batch = 4;
-	restart(&limits);
+	deny_world_restart(&limits);
 	first = world_protect(world, KVMATTR_R, 0, 1);
 	id = world_protect(world, KVMATTR_RX, 10, 10);
 	world_protect(world, KVMATTR_RX, 30, 1);
@@ -139,7 +117,7 @@ START_TEST(a_call_covers_so_many_pages_and_no_more)
 	unsigned int n_made;
 
 	limits.max_pages_per_call = 100;
-	restart(&limits);
+	deny_world_restart(&limits);
 	n_made = world->n_calls_made;
 	world_protect(world, KVMATTR_RX, 0, 950);
 	world_settle(world);
@@ -216,7 +194,7 @@ START_TEST(others_have_a_turn_between_updates_that_need_no_call)
 	struct vm_limits limits = world_limits;
 
 	limits.max_elements_per_batch = 1;
-	restart(&limits);
+	deny_world_restart(&limits);
 	id = world_protect(world, KVMATTR_R, 0, 1);
 	for (unsigned int i = 0; i < 10; i++)
 		world_protect(world, KVMATTR_RWX, 10, 1);
@@ -317,9 +295,9 @@ START_TEST(a_lone_element_that_is_refused_fails_after_one_try)
 {
 	unsigned int id;
 
-	restart(&(struct vm_limits){ .max_pages_per_call = 1000,
-				     .max_elements_per_batch = 1,
-				     .executor_deadline_ms = 100 });
+	deny_world_restart(&(struct vm_limits){ .max_pages_per_call = 1000,
+						.max_elements_per_batch = 1,
+						.executor_deadline_ms = 100 });
 	fail_with(world_fail_once, ENOMEM);
 	id = world_protect(world, KVMATTR_RX, 5, 1);
 	world_settle(world);
@@ -422,9 +400,9 @@ START_TEST(a_call_that_kvm_never_takes_is_refused_in_the_end)
 {
 	unsigned int id;
 
-	restart(&(struct vm_limits){ .max_pages_per_call = 1000,
-				     .max_elements_per_batch = 1,
-				     .executor_deadline_ms = 100 });
+	deny_world_restart(&(struct vm_limits){ .max_pages_per_call = 1000,
+						.max_elements_per_batch = 1,
+						.executor_deadline_ms = 100 });
 	spoil_page(5, EAGAIN);
 	id = world_protect(world, KVMATTR_RX, 5, 1);
 	world_settle(world);
@@ -491,7 +469,7 @@ int main(void)
 	TCase *all[] = { batches, refusals, transient, NULL };
 
 	for (size_t i = 0; all[i]; i++)
-		tcase_add_checked_fixture(all[i], start, stop);
+		tcase_add_checked_fixture(all[i], deny_world_start, deny_world_stop);
 	tcase_add_test(batches, a_lone_update_goes_at_once_and_is_answered_when_it_is_in_force);
 	tcase_add_test(batches, what_arrives_while_a_batch_is_under_way_is_the_next_batch);
 	tcase_add_test(batches, an_update_that_changes_nothing_is_answered_without_a_call);

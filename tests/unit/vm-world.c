@@ -35,6 +35,8 @@ static void expect_beliefs(const struct world *world)
 		for (uint64_t gfn = 0; gfn < ORACLE_PAGES; gfn++) {
 			uint8_t belief = told(world, v, gfn);
 
+			if (world->is_spoilt[v][gfn])
+				continue;
 			EXPECT(belief == APPLIED_UNKNOWN ||
 				       world->kernel[v][gfn] == world->before[v][gfn] ||
 				       world->kernel[v][gfn] == world->after[v][gfn] ||
@@ -167,6 +169,10 @@ static void do_answer(void *context, struct vm_update *answered, enum kvmattr_st
 static int do_record(void *context, const struct vm_batch *batch,
 		     const struct vm_in_force *in_force, uint64_t *ret_durable)
 {
+	const struct world *world = context;
+
+	EXPECT(!batch || !vm_is_frozen(world->vm), "a batch is begun while the VM is frozen");
+	EXPECT(!world->is_still, "the VM was still, and a batch comes into force");
 	return world_journal_record(context, batch, in_force, ret_durable);
 }
 
@@ -179,6 +185,26 @@ static void do_refused(void *context, const struct vm_update *update, enum kvmat
 static void do_settled(void *context)
 {
 	((struct world *)context)->n_settled++;
+}
+
+static void do_still(void *context)
+{
+	struct world *world = context;
+
+	EXPECT(vm_is_frozen(world->vm), "it is still and was not frozen");
+	world->is_still = true;
+}
+
+static void do_verified(void *context, const struct vm_verification *verification)
+{
+	struct world *world = context;
+
+	EXPECT(world->n_verifying, "nothing was to be verified");
+	world->n_verifying--;
+	EXPECT(!verification->status == !*verification->text, "%s with the text \"%s\"",
+	       kvmattr_status_name(verification->status), verification->text);
+	world->verification = *verification;
+	world->verification.text = NULL; /* the VM's */
 }
 
 static void do_set_timer(void *context, unsigned int timeout_ms)
@@ -208,6 +234,8 @@ static const struct vm_ops world_ops = {
 	.execute = do_execute,
 	.answer = do_answer,
 	.settled = do_settled,
+	.still = do_still,
+	.verified = do_verified,
 	.set_timer = do_set_timer,
 	.report = do_report,
 	.now_us = do_now_us,
@@ -229,6 +257,7 @@ void world_begin_life(struct world *world, struct policy *policy)
 	memcpy(world->after, world->kernel, sizeof(world->after));
 	memcpy(world->undone, world->kernel, sizeof(world->undone));
 	world->is_executing = false;
+	world->is_still = false;
 	world->n_calls = 0;
 	world->n_retries = 0;
 	world->vm = vm_new("vm", policy, &world->limits, &world_ops, world);
@@ -265,6 +294,7 @@ void world_free(struct world *world)
 {
 	vm_free(world->vm, "the end of the test");
 	EXPECT(world->n_answered == world->n_updates, "an update is never answered");
+	EXPECT(!world->n_verifying, "it is never said that a verification is over");
 	EXPECT(!world->timer_ms, "a timer is left behind");
 	for (unsigned int i = 0; i < world->n_updates; i++)
 		free(world->updates[i].ranges);
@@ -345,6 +375,7 @@ struct world_outcome world_execute_silently(struct world *world)
 
 		outcome.error = world->fault(world, call, &n_done);
 		memset(&world->kernel[call->view][call->gfn], call->attributes, n_done);
+		memset(&world->is_spoilt[call->view][call->gfn], false, n_done);
 		world->n_calls_made++;
 		if (!outcome.error) {
 			outcome.n_done++;
@@ -357,6 +388,24 @@ struct world_outcome world_execute_silently(struct world *world)
 			world->kernel[call->view][call->gfn + n_done] = call->attributes;
 	}
 	return outcome;
+}
+
+void world_spoil(struct world *world, unsigned int view, uint64_t gfn, uint8_t attributes)
+{
+	world->kernel[view][gfn] = attributes;
+	world->is_spoilt[view][gfn] = true;
+}
+
+void world_thaw(struct world *world)
+{
+	world->is_still = false;
+	vm_thaw(world->vm);
+}
+
+void world_verify(struct world *world)
+{
+	world->n_verifying++;
+	ck_assert_int_eq(vm_verify(world->vm), KVMATTR_OK);
 }
 
 void world_say(struct world *world, struct world_outcome outcome)
@@ -480,7 +529,8 @@ void world_expect_states(const struct world *world)
 		     vm_next_run(world->vm, world->oracle.views[v].vtl, gfn, ORACLE_PAGES, &run);
 		     gfn = run.gfn + run.n_pages)
 			for (uint64_t i = 0; i < run.n_pages && run.state == WIRE_IN_FORCE; i++)
-				EXPECT(world->kernel[v][run.gfn + i] == run.attributes,
+				EXPECT(world->kernel[v][run.gfn + i] == run.attributes ||
+					       world->is_spoilt[v][run.gfn + i],
 				       "view %u, page 0x%x: the kernel holds 0x%x instead of 0x%x",
 				       v, (unsigned int)(run.gfn + i),
 				       world->kernel[v][run.gfn + i], run.attributes);

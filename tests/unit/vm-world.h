@@ -52,6 +52,8 @@ struct world {
 	uint8_t before[ORACLE_VIEWS][ORACLE_PAGES], after[ORACLE_VIEWS][ORACLE_PAGES];
 	uint8_t undone[ORACLE_VIEWS][ORACLE_PAGES];
 
+	bool is_spoilt[ORACLE_VIEWS][ORACLE_PAGES]; /* by world_spoil(), and not told since */
+
 	struct plan_call *calls; /* under way */
 	size_t n_calls;
 	size_t n_calls_at_most; /* taken of a plan at a time; 0: all */
@@ -79,7 +81,10 @@ struct world {
 	unsigned int n_faults;
 	uint64_t n_retries;
 	unsigned int n_settled;
-	unsigned int n_troubles; /* reports of trouble, and of its end */
+	bool is_still; /* as it said, until world_thaw() */
+	unsigned int n_verifying;
+	struct vm_verification verification; /* the last one's; without its text */
+	unsigned int n_troubles;             /* reports of trouble, and of its end */
 	unsigned int n_reliefs;
 	char report[WIRE_TEXT_SIZE];
 	void (*on_answer)(struct world *world, unsigned int id); /* may be NULL */
@@ -100,6 +105,12 @@ unsigned int world_submit(struct world *world, const struct policy_actor *actor,
 void world_resubmit(struct world *world, unsigned int id, uint32_t n_in_force);
 /* The owner protects n pages from gfn on, each an element, for layer 1. */
 unsigned int world_protect(struct world *world, uint8_t protection, uint64_t gfn, uint32_t n);
+
+/* A page is something else, and nobody tells the VM. */
+void world_spoil(struct world *world, unsigned int view, uint64_t gfn, uint8_t attributes);
+void world_thaw(struct world *world);
+/* vm_verify() takes it on. */
+void world_verify(struct world *world);
 
 /* The executor carries out what it was told, up to a fault, and answers. */
 void world_execute(struct world *world);

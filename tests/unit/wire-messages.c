@@ -206,7 +206,7 @@ const char *message_read(uint16_t type, const void *data, size_t size)
 
 static const struct register_message registration = {
 	{ .name = "vm.0_A-z", .n_views = 2, .n_ram = 2 },
-	{ VIEW(0, KVMATTR_ABI_PROBE, 0), VIEW(15, KVMATTR_ABI_V10NA, 0) },
+	{ VIEW(0, KVMATTR_ABI_PROBE, 0), { .vtl = 15, .abi = KVMATTR_ABI_V10NA, .has_stats = 1 } },
 	{ { .n_pages = 160 }, { .gfn = 0x100000, .n_pages = 4, .private = 1 } },
 };
 
@@ -217,7 +217,7 @@ static const struct registered_message registered = {
 
 static const struct resume_message resume = {
 	{ .session = 7, .token = "a token", .answered = 8, .restarted = 9, .n_views = 2 },
-	{ VIEW(0, KVMATTR_ABI_PROBE, 0), VIEW(15, KVMATTR_ABI_V10NA, 0) },
+	{ VIEW(0, KVMATTR_ABI_PROBE, 0), { .vtl = 15, .abi = KVMATTR_ABI_V10NA, .has_stats = 1 } },
 };
 
 static const struct resumed_message resumed = {
