@@ -147,7 +147,8 @@ struct kvmattr_registration {
  * attributes in KVM; the executor runs inside this call while it lasts.  A daemon that dies
  * meanwhile is waited for, and the registration completed or begun anew.  ret may be NULL.
  * KVMATTR_VM_EXISTS, KVMATTR_NOT_A_VM, KVMATTR_INVALID_PARAMETER, KVMATTR_UNSUPPORTED (this kernel
- * has no memory attributes for the VM: kvmattr_message() says what is missing), KVMATTR_ABI_MISMATCH.
+ * has no memory attributes for the VM: kvmattr_message() says what is missing), KVMATTR_ABI_MISMATCH,
+ * KVMATTR_ACCESS_DENIED (the daemon's settings do not list whoever made the connection).
  */
 KVMATTR_CHECK_RESULT int kvmattr_register(struct kvmattr *owner, const struct kvmattr_vm *vm,
 					  struct kvmattr_registration *ret);

@@ -394,7 +394,7 @@ bool resume_is_put_off(struct kvmattr *c, const struct wire_notice *notice)
 
 	return link->state != LINK_UP && link->is_new && notice->status == KVMATTR_LIMIT_EXCEEDED &&
 	       !try_again_later(c, "it has no room for this session so far (max-sessions, "
-				   "LimitNOFILE)");
+				   "max-sessions-per-user, LimitNOFILE)");
 }
 
 int resume_take_refusal(struct kvmattr *c, const struct wire_notice *notice, const char *text)

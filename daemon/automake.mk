@@ -59,6 +59,7 @@ daemon_libjournal_la_LIBADD = $(ISAL_LIBS) -lpthread
 daemon_libserve_la_SOURCES = \
 	daemon/log.c daemon/log.h \
 	daemon/serve/archivist.c daemon/serve/archivist.h \
+	daemon/serve/authority.c daemon/serve/authority.h \
 	daemon/serve/control.c daemon/serve/control.h \
 	daemon/serve/daemon.c daemon/serve/daemon.h \
 	daemon/serve/events.c daemon/serve/events.h \
@@ -105,6 +106,7 @@ daemon_libserve_la_SOURCES = \
 	daemon/serve/session-requests.c \
 	daemon/serve/session-resume.c daemon/serve/session-resume.h \
 	daemon/serve/session.c daemon/serve/session.h \
+	daemon/serve/users.c daemon/serve/users.h \
 	daemon/serve/view-fds.c daemon/serve/view-fds.h \
 	daemon/serve/vm-events.c daemon/serve/vm-events.h \
 	daemon/serve/vm-fd.c daemon/serve/vm-fd.h \
@@ -118,10 +120,16 @@ daemon_libserve_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(JSON_C_CFLAGS)
 daemon_libserve_la_LIBADD = daemon/libjournal.la daemon/libpolicy.la $(LIBEVENT_LIBS) $(JSON_C_LIBS) $(SYSTEMD_LIBS) \
 	-lpthread
 
+# A room of its own, so that a test can enter it.
+noinst_LTLIBRARIES += daemon/libsandbox.la
+daemon_libsandbox_la_SOURCES = daemon/sandbox.c daemon/sandbox.h
+daemon_libsandbox_la_CPPFLAGS = $(AM_CPPFLAGS) $(SECCOMP_CFLAGS)
+daemon_libsandbox_la_LIBADD = $(SECCOMP_LIBS)
+
 sbin_PROGRAMS += daemon/kvmattrd
 daemon_kvmattrd_SOURCES = \
 	daemon/configuration.c daemon/configuration.h \
 	daemon/directories.c daemon/directories.h \
 	daemon/kvmattrd.c
 daemon_kvmattrd_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(SYSTEMD_CFLAGS) $(INIH_CFLAGS)
-daemon_kvmattrd_LDADD = daemon/libserve.la $(LIBEVENT_LIBS) $(SYSTEMD_LIBS) $(INIH_LIBS)
+daemon_kvmattrd_LDADD = daemon/libsandbox.la daemon/libserve.la $(LIBEVENT_LIBS) $(SYSTEMD_LIBS) $(INIH_LIBS)

@@ -2,6 +2,7 @@
 #include "configuration.h"
 
 #include "allocate.h"
+#include "serve/authority.h"
 #include "serve/vm-journals.h"
 
 #include <errno.h>
@@ -17,7 +18,8 @@ enum setting_type {
 	SETTING_NUMBER,
 	SETTING_MODE,
 	SETTING_LEVEL,
-	SETTING_DURABILITY
+	SETTING_DURABILITY,
+	SETTING_LIST
 };
 
 static const struct setting {
@@ -33,13 +35,21 @@ static const struct setting {
 	{ "daemon", "state-dir", SETTING_PATH, AT(state_dir), 0, 0, 0 },
 	{ "daemon", "allow-simulated", SETTING_BOOLEAN, AT(allow_simulated), 0, 1, 0 },
 	{ "daemon", "log-level", SETTING_LEVEL, AT(log_level), 0, 0, LOG_LEVEL_INFO },
+	{ "daemon", "sandbox", SETTING_BOOLEAN, AT(sandbox), 0, 1, 1 },
 	{ "daemon", "socket-mode", SETTING_MODE, AT(socket_mode), 0, 0777, 0660 },
+	{ "authority", "register", SETTING_LIST, AT(may_register), 0, 0, 0 },
+	{ "authority", "observe", SETTING_LIST, AT(may_observe), 0, 0, 0 },
+	{ "authority", "operate", SETTING_LIST, AT(may_operate), 0, 0, 0 },
 	{ "journal", "durability", SETTING_DURABILITY, AT(durability), 0, 0, DURABILITY_PROCESS },
 	{ "journal", "segment-mib", SETTING_NUMBER, AT(journal_segment_mib), 1, 1024, 8 },
 	{ "journal", "max-mib", SETTING_NUMBER, AT(journal_mib), 1, 1048576, 256 },
 	{ "journal", "past-journals", SETTING_NUMBER, AT(past_journals), 0, 65536, 8 },
 	{ "limits", "max-vms", SETTING_NUMBER, AT(max_vms), 1, 65536, 1024 },
 	{ "limits", "max-sessions", SETTING_NUMBER, AT(max_sessions), 1, 1048576, 8192 },
+	{ "limits", "max-vms-per-user", SETTING_NUMBER, AT(max_vms_per_user), 1, 65536, 512 },
+	{ "limits", "max-sessions-per-user", SETTING_NUMBER, AT(max_sessions_per_user), 1, 1048576,
+	  4096 },
+	{ "limits", "max-clients-per-user", SETTING_NUMBER, AT(max_clients_per_user), 1, 64, 32 },
 	{ "limits", "max-updates-in-flight", SETTING_NUMBER, AT(max_updates_in_flight), 1, 65536,
 	  4096 },
 	{ "limits", "max-elements-per-batch", SETTING_NUMBER, AT(max_elements_per_batch), 1,
@@ -62,6 +72,7 @@ struct reading {
 	int line;
 	int error; /* of reading it, or 0 */
 	bool has_failed;
+	bool has_list[N_SETTINGS]; /* a line of this file: the next one adds to it */
 };
 
 static void *place(struct configuration *configuration, const struct setting *setting)
@@ -76,6 +87,8 @@ void configuration_init(struct configuration *configuration)
 
 		if (setting->type == SETTING_PATH)
 			*(char **)place(configuration, setting) = NULL;
+		else if (setting->type == SETTING_LIST)
+			*(struct authority_list **)place(configuration, setting) = NULL;
 		else if (setting->type == SETTING_BOOLEAN)
 			*(bool *)place(configuration, setting) = setting->otherwise;
 		else
@@ -83,12 +96,17 @@ void configuration_init(struct configuration *configuration)
 	}
 	configuration->runtime_dir = allocate_string("/run/kvmattrd");
 	configuration->state_dir = allocate_string("/var/lib/kvmattrd");
+	configuration->may_register = authority_list_all();
+	configuration->may_observe = authority_list_all();
 }
 
 void configuration_destroy(struct configuration *configuration)
 {
 	free(configuration->runtime_dir);
 	free(configuration->state_dir);
+	authority_list_free(configuration->may_register);
+	authority_list_free(configuration->may_observe);
+	authority_list_free(configuration->may_operate);
 }
 
 static const struct setting *find_setting(const char *section, const char *key)
@@ -118,6 +136,7 @@ static bool parse_number(const char *text, int base, uint64_t min, uint64_t max,
 static const char *set(void *where, const struct setting *setting, const char *text, char *allowed,
 		       size_t size)
 {
+	char wrong[300];
 	int level;
 
 	switch (setting->type) {
@@ -147,6 +166,11 @@ static const char *set(void *where, const struct setting *setting, const char *t
 		return parse_number(text, 8, setting->min, setting->max, where)
 			       ? NULL
 			       : "an octal mode such as 0660";
+	case SETTING_LIST:
+		if (authority_list_add(where, text, wrong, sizeof(wrong)))
+			return NULL;
+		snprintf(allowed, size, "a list of %s; %s", AUTHORITY_WORDS, wrong);
+		return allowed;
 	case SETTING_NUMBER:
 		snprintf(allowed, size, "a number from %" PRIu64 " to %" PRIu64, setting->min,
 			 setting->max);
@@ -167,7 +191,27 @@ static char *read_line(char *line, int size, void *context)
 	read = fgets(line, size, reading->file);
 	if (!read && ferror(reading->file))
 		reading->error = errno ? errno : EIO;
+	/* inih would take the rest of it for another line */
+	if (read && !strchr(line, '\n') && !feof(reading->file)) {
+		log_write(LOG_LEVEL_ERROR,
+			  "%s:%d: this line is too long: it may have %d bytes, and a list several "
+			  "lines",
+			  reading->path, reading->line, size - 2);
+		reading->has_failed = true;
+	}
 	return read;
+}
+
+/* The first line of a list takes the place of what was there before the file. */
+static void begin_list(struct reading *reading, const struct setting *setting)
+{
+	struct authority_list **list = place(reading->configuration, setting);
+
+	if (setting->type != SETTING_LIST || reading->has_list[setting - settings])
+		return;
+	reading->has_list[setting - settings] = true;
+	authority_list_free(*list);
+	*list = NULL;
 }
 
 static int take_line(void *context, const char *section, const char *key, const char *value)
@@ -175,7 +219,7 @@ static int take_line(void *context, const char *section, const char *key, const 
 	struct reading *reading = context;
 	const struct setting *setting = find_setting(section, key);
 	const char *wanted;
-	char allowed[80];
+	char allowed[400];
 
 	if (!setting) {
 		log_write(LOG_LEVEL_ERROR,
@@ -185,6 +229,7 @@ static int take_line(void *context, const char *section, const char *key, const 
 		reading->has_failed = true;
 		return 1;
 	}
+	begin_list(reading, setting);
 	wanted = set(place(reading->configuration, setting), setting, value, allowed,
 		     sizeof(allowed));
 	if (wanted) {
@@ -200,6 +245,9 @@ static void copy(struct configuration *to, const struct configuration *from)
 	*to = *from;
 	to->runtime_dir = allocate_string(from->runtime_dir);
 	to->state_dir = allocate_string(from->state_dir);
+	to->may_register = authority_list_copy(from->may_register);
+	to->may_observe = authority_list_copy(from->may_observe);
+	to->may_operate = authority_list_copy(from->may_operate);
 }
 
 int configuration_read(struct configuration *configuration, const char *path)
@@ -239,6 +287,8 @@ static bool is_same(const struct setting *setting, const void *one, const void *
 		return !strcmp(*(char *const *)one, *(char *const *)other);
 	case SETTING_BOOLEAN:
 		return *(const bool *)one == *(const bool *)other;
+	case SETTING_LIST:
+		return false; /* names may have come to mean others */
 	default:
 		return *(const uint64_t *)one == *(const uint64_t *)other;
 	}
@@ -248,7 +298,8 @@ static bool is_same(const struct setting *setting, const void *one, const void *
 static bool is_lasting(const struct setting *setting)
 {
 	return setting->type == SETTING_PATH || setting->type == SETTING_MODE ||
-	       setting->type == SETTING_DURABILITY;
+	       setting->type == SETTING_DURABILITY ||
+	       setting->offset == offsetof(struct configuration, sandbox);
 }
 
 void configuration_take_over(struct configuration *configuration, struct configuration *from)
@@ -259,6 +310,12 @@ void configuration_take_over(struct configuration *configuration, struct configu
 
 		if (is_same(setting, now, then))
 			continue;
+		if (setting->type == SETTING_LIST) {
+			authority_list_free(*(struct authority_list **)now);
+			*(struct authority_list **)now =
+				authority_list_copy(*(struct authority_list **)then);
+			continue;
+		}
 		if (is_lasting(setting))
 			log_write(LOG_LEVEL_WARNING,
 				  "[%s] %s is another one now: that takes a restart",

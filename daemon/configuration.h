@@ -13,20 +13,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct authority_list;
+
 struct configuration {
 	char *runtime_dir;
 	char *state_dir;
 	bool allow_simulated;
+	bool sandbox;
 	uint64_t log_level; /* enum log_level */
 	uint64_t socket_mode;
 	uint64_t max_vms;
 	uint64_t max_sessions;
+	uint64_t max_vms_per_user;
+	uint64_t max_sessions_per_user;
+	uint64_t max_clients_per_user;
 	uint64_t max_updates_in_flight;
 	uint64_t max_elements_per_batch;
 	uint64_t max_pages_per_call;
 	uint64_t executor_deadline_ms;
 	uint64_t max_map_mib;
 	uint64_t owner_grace_ms;
+	struct authority_list *may_register;
+	struct authority_list *may_observe;
+	struct authority_list *may_operate;
 	uint64_t durability; /* enum durability */
 	uint64_t journal_segment_mib;
 	uint64_t journal_mib;

@@ -9,7 +9,9 @@
 #include "configuration.h"
 #include "directories.h"
 #include "log.h"
+#include "sandbox.h"
 #include "serve/archivist.h"
+#include "serve/authority.h"
 #include "serve/control.h"
 #include "serve/daemon.h"
 #include "serve/fd-store.h"
@@ -39,11 +41,12 @@ struct options {
 	char *runtime_dir;
 	char *state_dir;
 	bool allow_simulated;
+	bool no_sandbox;
 	bool foreground;
 	int log_level; /* -1: not given */
 };
 
-enum { OPTION_STATE_DIR = 256, OPTION_ALLOW_SIMULATED, OPTION_LOG_LEVEL };
+enum { OPTION_STATE_DIR = 256, OPTION_ALLOW_SIMULATED, OPTION_NO_SANDBOX, OPTION_LOG_LEVEL };
 
 static const struct argp_option option_table[] = {
 	{ "foreground", 'f', NULL, 0, "Stay in the foreground and log to stderr", 0 },
@@ -54,6 +57,8 @@ static const struct argp_option option_table[] = {
 	{ "config", 'c', "FILE", 0, "Read settings from FILE; the command line goes first", 0 },
 	{ "allow-simulated", OPTION_ALLOW_SIMULATED, NULL, 0,
 	  "Take VMs that only pretend to be one, as kvmattr-simvm makes them: for tests", 0 },
+	{ "no-sandbox", OPTION_NO_SANDBOX, NULL, 0,
+	  "Keep every right that the daemon was started with: for debuggers and valgrind", 0 },
 	{ "log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug", 0 },
 	{ 0 },
 };
@@ -77,6 +82,9 @@ static error_t take_option(int key, char *argument, struct argp_state *state)
 		return 0;
 	case OPTION_ALLOW_SIMULATED:
 		options->allow_simulated = true;
+		return 0;
+	case OPTION_NO_SANDBOX:
+		options->no_sandbox = true;
 		return 0;
 	case OPTION_LOG_LEVEL:
 		options->log_level = log_level_from_name(argument);
@@ -117,6 +125,8 @@ static int configure(struct configuration *configuration, const struct options *
 	replace(&configuration->runtime_dir, options->runtime_dir);
 	replace(&configuration->state_dir, options->state_dir);
 	configuration->allow_simulated |= options->allow_simulated;
+	if (options->no_sandbox)
+		configuration->sandbox = false;
 	if (options->log_level >= 0)
 		configuration->log_level = (uint64_t)options->log_level;
 	return 0;
@@ -184,6 +194,9 @@ static struct daemon_limits limits_of(const struct configuration *configuration)
 		},
 		.max_vms = (unsigned int)configuration->max_vms,
 		.max_sessions = (unsigned int)configuration->max_sessions,
+		.max_vms_per_user = (unsigned int)configuration->max_vms_per_user,
+		.max_sessions_per_user = (unsigned int)configuration->max_sessions_per_user,
+		.max_clients_per_user = (unsigned int)configuration->max_clients_per_user,
 		.max_updates_in_flight = (unsigned int)configuration->max_updates_in_flight,
 		.owner_grace_ms = (unsigned int)configuration->owner_grace_ms,
 	};
@@ -198,6 +211,9 @@ static void apply(const struct configuration *configuration, struct daemon *daem
 	log_set_level((enum log_level)configuration->log_level);
 	daemon->limits = limits_of(configuration);
 	daemon->allow_simulated = configuration->allow_simulated;
+	authority_set(daemon->authority, AUTHORITY_REGISTER, configuration->may_register);
+	authority_set(daemon->authority, AUTHORITY_OBSERVE, configuration->may_observe);
+	authority_set(daemon->authority, AUTHORITY_OPERATE, configuration->may_operate);
 	journals->segment_size = configuration->journal_segment_mib << 20;
 	journals->max_size = configuration->journal_mib << 20;
 	journals->max_past = (unsigned int)configuration->past_journals;
@@ -257,6 +273,22 @@ static void tell_agent_socket(const struct configuration *configuration, struct 
 	if (n > 0 && (size_t)n < sizeof(daemon->agent_socket))
 		memcpy(daemon->agent_socket, path, (size_t)n + 1);
 	free(directory);
+}
+
+static int enter_sandbox(const struct service *service)
+{
+	const struct sandbox_places places = {
+		.state_dir = service->configuration->state_dir,
+		.runtime_dir = service->configuration->runtime_dir,
+		.config = service->options->config,
+	};
+
+	if (service->configuration->sandbox && sandbox_is_built_in)
+		return sandbox_enter(&places);
+	log_write(LOG_LEVEL_WARNING, "the daemon keeps every right that it was started with: %s",
+		  sandbox_is_built_in ? "it is to run without a sandbox"
+				      : "it was built with sanitizers");
+	return 0;
 }
 
 static int open_journals(const struct configuration *configuration, struct daemon *daemon)
@@ -346,7 +378,10 @@ static int serve(struct service *service, struct fd_store *store, int agent_sock
 	daemon->fd_store = store;
 	apply(service->configuration, daemon);
 	tell_agent_socket(service->configuration, daemon);
-	r = open_journals(service->configuration, daemon);
+	/* Journals are read, and threads made, from within. */
+	r = enter_sandbox(service);
+	if (!r)
+		r = open_journals(service->configuration, daemon);
 	if (!r)
 		r = recovery_run(daemon);
 	if (!r) {

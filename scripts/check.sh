@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Everything that has to hold before a change lands: builds with gcc and clang, all tests, the
-# same tests under valgrind and the sanitizers, real guests in QEMU, the distribution, the demo.
+# same tests under valgrind and the sanitizers, real guests in QEMU, the distribution, packages,
+# the demo.
 #
 # Usage: scripts/check.sh [STEP ...]
 # Without steps, all of them.  Works in build/check/; ends with "N passed, N failed, N skipped",
@@ -107,9 +108,11 @@ step_sanitizers() {
 }
 step_valgrind() { tests valgrind "$work/gcc" make -C "$work/gcc" -j"$jobs" check-valgrind; }
 step_distcheck() { whole distcheck make -s -C "$work/gcc" -j"$jobs" distcheck; }
+step_package() { tap package tests/package/check-package.sh "$work/gcc"; }
 step_demo() { whole demo demo; }
 
-all='gcc clang format tests crash kernel systemd native sanitizers valgrind distcheck demo'
+all='gcc clang format tests crash kernel systemd native sanitizers valgrind distcheck package
+	demo'
 for step in "$@"; do
 	[[ " $all " == *" $step "* ]] || { echo "$0: no step '$step': $all" >&2; exit 2; }
 done

@@ -9,9 +9,10 @@
 set -euo pipefail
 
 build='autoconf automake libtool make gcc libc6-dev pkg-config check
-	libevent-dev libjson-c-dev libsystemd-dev libsmartcols-dev libinih-dev libisal-dev scdoc'
+	libevent-dev libjson-c-dev libsystemd-dev libsmartcols-dev libinih-dev libisal-dev
+	libseccomp-dev scdoc'
 test='clang clang-format valgrind qemu-system-x86 busybox-static cpio systemd socat procps git zsh
-	python3-aiorpcx python3-jsonschema'
+	python3-aiorpcx python3-jsonschema dpkg-dev debhelper lintian abigail-tools'
 # Whoever has node from elsewhere has its npm, and Debian's would drive it out.
 command -v npm >/dev/null || test+=' nodejs npm'
 

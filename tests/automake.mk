@@ -29,7 +29,8 @@ TESTS += $(unit_tests) $(integration_tests)
 endif
 
 # ---- The same tests under other eyes ----------------------------------------------------------
-# Unit tests run whole under valgrind; integration tests run the daemon under it.
+# Unit tests run whole under valgrind; of the integration tests, some that go through most of the
+# daemon run it under valgrind.  The sanitizers see all of them.
 VALGRIND_COMMAND = $(VALGRIND) --quiet --leak-check=full --errors-for-leak-kinds=definite \
 	--error-exitcode=99 --suppressions=$(abs_top_srcdir)/tests/valgrind.supp
 check-valgrind: all
@@ -37,7 +38,8 @@ check-valgrind: all
 		TEST_SUITE_LOG=valgrind-unit.log \
 		LOG_COMPILER='$(LIBTOOL) --mode=execute $(VALGRIND_COMMAND)'
 	CK_DEFAULT_TIMEOUT=600 KVMATTR_TEST_WRAPPER='$(VALGRIND_COMMAND)' \
-		$(MAKE) check TESTS='$(integration_tests)' TEST_SUITE_LOG=valgrind-integration.log
+		$(MAKE) check TESTS='$(valgrind_integration_tests)' \
+		TEST_SUITE_LOG=valgrind-integration.log
 # A build of its own, in sanitizers/.
 check-sanitizers:
 	$(MKDIR_P) sanitizers

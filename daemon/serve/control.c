@@ -28,6 +28,8 @@
 #define SLICE_US 1000u
 /* Bytes of a client that are read ahead of the request that is being answered. */
 #define READ_AHEAD (64u * 1024)
+/* Of an error's line that answers no call. */
+#define ERROR_SIZE 512
 /* After an accept() that failed for want of descriptors. */
 #define ACCEPT_PAUSE_S 1
 
@@ -38,6 +40,7 @@ struct client {
 	struct evbuffer *unsent; /* made in this turn */
 	struct jsonrpc *rpc;
 	struct method_peer peer;
+	struct user_charge charge;
 	struct event *missed_too_long; /* pending while it has missed events and was not told */
 	bool is_busy;                  /* there may be something to do: it is in control.busy */
 	bool is_ended; /* the peer has shut down its side; what it asked is still answered */
@@ -94,6 +97,7 @@ static void client_free(struct client *client)
 	subscription_free(client->peer.subscription);
 	TAILQ_REMOVE(client->is_busy ? &control->busy : &control->waiting, client, list);
 	control->statistics.clients--;
+	users_release(&control->daemon->users, &client->charge);
 	if (client->peer.is_waiting)
 		client->peer.cancel(client->peer.context);
 	import_free(client->peer.import);
@@ -196,12 +200,43 @@ static void on_missed_too_long(evutil_socket_t unused, short events, void *conte
 	log_write(LOG_LEVEL_INFO,
 		  "a client of the control socket (PID %d) that subscribed to events has not read "
 		  "them; it is disconnected",
-		  client->peer.pid);
+		  client->peer.who.pid);
 	client->control->statistics.clients_too_slow++;
 	client_free(client);
 }
 
-/* One event, if it may go now.  Returns whether there was one. */
+/* An error that answers no call.  text needs no escapes in JSON. */
+static int print_error(char *line, size_t size, enum kvmattr_status status, const char *text)
+{
+	return snprintf(line, size,
+			"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":%d,\"message\":\"%s\","
+			"\"data\":{\"status\":\"%s\"}},\"id\":null}\n",
+			JSONRPC_SERVER_ERROR - (int)status, text, kvmattr_status_name(status));
+}
+
+static void client_end_subscription(struct client *client)
+{
+	subscription_free(client->peer.subscription);
+	client->peer.subscription = NULL;
+	evtimer_del(client->missed_too_long);
+}
+
+/* By other settings than those under which it subscribed. */
+static bool client_may_be_told(struct client *client)
+{
+	struct authority *authority = client->control->daemon->authority;
+	char line[ERROR_SIZE], text[256];
+
+	if (authority_allows(authority, AUTHORITY_OBSERVE, &client->peer.who))
+		return true;
+	authority_deny(authority, AUTHORITY_OBSERVE, &client->peer.who, "event.subscribe", text,
+		       sizeof(text));
+	client_write(client, line,
+		     (size_t)print_error(line, sizeof(line), KVMATTR_ACCESS_DENIED, text));
+	return false;
+}
+
+/* One event, if it may go now.  Returns whether something was said. */
 static bool client_tell(struct client *client)
 {
 	struct subscription *subscription = client->peer.subscription;
@@ -213,12 +248,13 @@ static bool client_tell(struct client *client)
 	line = subscription_next(subscription, &size);
 	if (!line)
 		return false;
-	client_write(client, line, size);
-	if (subscription_is_over(subscription)) {
-		subscription_free(subscription);
-		client->peer.subscription = NULL;
-		evtimer_del(client->missed_too_long);
+	if (!client_may_be_told(client)) {
+		client_end_subscription(client);
+		return true;
 	}
+	client_write(client, line, size);
+	if (subscription_is_over(subscription))
+		client_end_subscription(client);
 	return true;
 }
 
@@ -354,48 +390,60 @@ static void on_event(struct bufferevent *connection, short events, void *context
 	}
 }
 
-static void identify_peer(struct client *client, evutil_socket_t socket)
+/* Says why, as far as the socket takes it at once. */
+static void refuse_client(struct control *control, evutil_socket_t socket,
+			  enum kvmattr_status status, const char *text)
 {
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
-
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		return;
-	client->peer.pid = peer.pid;
-	client->peer.uid = peer.uid;
-	/* who may act: root, and whoever the daemon is */
-	client->peer.is_operator = peer.uid == 0 || peer.uid == geteuid();
-}
-
-/* Over the limit: says so, as far as the socket takes it at once. */
-static void refuse_client(struct control *control, evutil_socket_t socket)
-{
-	char text[256];
-	int n = snprintf(text, sizeof(text),
-			 "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":%d,\"message\":"
-			 "\"there are %u connections already, as many as there may be; close one "
-			 "and try again\",\"data\":{\"status\":\"LIMIT_EXCEEDED\"}},\"id\":null}\n",
-			 JSONRPC_SERVER_ERROR - KVMATTR_LIMIT_EXCEEDED, CONTROL_MAX_CLIENTS);
+	char line[ERROR_SIZE];
+	int n = print_error(line, sizeof(line), status, text);
 
 	control->statistics.clients_refused++;
-	if (send(socket, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN)
+	if (send(socket, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN)
 		errno = 0; /* it is closed either way */
 	close(socket);
+}
+
+static bool is_room(const struct control *control, uid_t uid, char *text, size_t size)
+{
+	if (control->statistics.clients < CONTROL_MAX_CLIENTS)
+		return users_allow(control->daemon, uid, USER_CLIENT, text, size);
+	snprintf(text, size,
+		 "there are %u connections already, as many as there may be; close one and try "
+		 "again",
+		 CONTROL_MAX_CLIENTS);
+	return false;
+}
+
+/* Who may do nothing here takes no place from others. */
+static bool is_admitted(struct control *control, struct authority_peer *peer)
+{
+	struct authority *authority = control->daemon->authority;
+	char text[256];
+
+	if (!authority_allows(authority, AUTHORITY_OBSERVE, peer)) {
+		authority_deny(authority, AUTHORITY_OBSERVE, peer, "the control socket", text,
+			       sizeof(text));
+		refuse_client(control, peer->socket, KVMATTR_ACCESS_DENIED, text);
+		return false;
+	}
+	if (is_room(control, peer->uid, text, sizeof(text)))
+		return true;
+	refuse_client(control, peer->socket, KVMATTR_LIMIT_EXCEEDED, text);
+	return false;
 }
 
 static void on_connection(struct evconnlistener *listener, evutil_socket_t socket,
 			  struct sockaddr *address, int size, void *context)
 {
+	struct authority_peer peer = authority_identify(socket);
 	struct control *control = context;
 	struct client *client;
 
 	(void)listener;
 	(void)address;
 	(void)size;
-	if (control->statistics.clients >= CONTROL_MAX_CLIENTS) {
-		refuse_client(control, socket);
+	if (!is_admitted(control, &peer))
 		return;
-	}
 	client = allocate_one(struct client);
 	client->control = control;
 	client->unsent = evbuffer_new();
@@ -406,19 +454,20 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t socke
 		if (client->unsent)
 			evbuffer_free(client->unsent);
 		free(client);
-		refuse_client(control, socket);
+		refuse_client(control, socket, KVMATTR_LIMIT_EXCEEDED, "there is no memory left");
 		return;
 	}
 	client->rpc = jsonrpc_new(&client_ops, client);
 	client->missed_too_long = evtimer_new(control->daemon->base, on_missed_too_long, client);
 	client->peer = (struct method_peer){
+		.who = peer,
 		.questions = control->questions,
 		.finish = client_finish,
 		.wake = client_wake,
 	};
-	identify_peer(client, socket);
 	TAILQ_INSERT_TAIL(&control->waiting, client, list);
 	control->statistics.clients++;
+	users_charge(&control->daemon->users, peer.uid, USER_CLIENT, &client->charge);
 	control->statistics.clients_accepted++;
 	bufferevent_setcb(client->connection, on_read, on_write, on_event, client);
 	bufferevent_setwatermark(client->connection, EV_READ, 0, READ_AHEAD);

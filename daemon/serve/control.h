@@ -12,8 +12,8 @@
  * Events go out between two lines of answers, to who has subscribed and reads.  Who has read so
  * little that it missed some, and does not read on to where it is told so, is disconnected.
  *
- * Whoever may open the socket may look: its file's mode and group are the access control.  To act
- * takes root, or the daemon's own user.
+ * The socket file's mode and group are the first gate, the settings of who may observe and who may
+ * operate the second one (authority.h).
  */
 #ifndef KVMATTRD_CONTROL_H
 #define KVMATTRD_CONTROL_H

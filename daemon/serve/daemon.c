@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon.h"
 
+#include "authority.h"
 #include "daemon/allocate.h"
 #include "events.h"
 #include "hosted-vm.h"
@@ -36,6 +37,7 @@ void daemon_init(struct daemon *daemon, struct event_base *base)
 	daemon->reaper = event_new(base, -1, 0, reap, daemon);
 	daemon->receive_buffer = allocate(WIRE_MAX_MESSAGE);
 	daemon->events = events_new();
+	daemon->authority = authority_new(base);
 	daemon->started_us = clock_now_us(CLOCK_REALTIME);
 	/* The kernel's generator is up long before any guest is, and so many bytes come whole. */
 	if (getrandom(&daemon->life, sizeof(daemon->life), 0) != sizeof(daemon->life))
@@ -61,6 +63,7 @@ void daemon_destroy(struct daemon *daemon)
 	recovery_forget_unrecovered(daemon);
 	event_free(daemon->reaper);
 	events_free(daemon->events);
+	authority_free(daemon->authority);
 	free(daemon->receive_buffer);
 }
 

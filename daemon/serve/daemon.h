@@ -10,6 +10,7 @@
 
 #include "daemon/vm.h"
 #include "protocol/wire.h"
+#include "users.h"
 #include "vm-journal.h"
 
 #include <event2/event.h>
@@ -17,6 +18,7 @@
 #include <sys/queue.h>
 #include <time.h>
 
+struct authority;
 struct session;
 struct events;
 struct executor_link;
@@ -40,6 +42,7 @@ struct hosted_vm {
 	enum kvmattr_status doom_status;
 	char doom_text[WIRE_TEXT_SIZE];
 	struct event *doom;
+	struct user_charge charge; /* the owner's, as long as it has descriptors here */
 	struct vm *vm; /* NULL until the executor has answered the probe of a registration */
 	struct vm_journal *journal; /* as long as vm */
 	unsigned int n_views;
@@ -76,6 +79,9 @@ struct daemon_limits {
 	struct vm_limits vm;
 	unsigned int max_vms;
 	unsigned int max_sessions;
+	unsigned int max_vms_per_user;
+	unsigned int max_sessions_per_user;
+	unsigned int max_clients_per_user;  /* of the control socket */
 	unsigned int max_updates_in_flight; /* of one session */
 	unsigned int owner_grace_ms;        /* for owners, after a restart of the daemon */
 };
@@ -90,6 +96,8 @@ struct daemon {
 	struct fd_store *fd_store;       /* NULL: nobody keeps descriptors for us */
 	struct service_manager *manager; /* NULL: it does not serve yet, or any more */
 	struct events *events;
+	struct authority *authority;
+	struct users users;
 	LIST_HEAD(, hosted_vm) vms; /* the newest first */
 	unsigned int n_vms;
 	uint64_t last_vm_number;

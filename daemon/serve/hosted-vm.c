@@ -246,6 +246,11 @@ struct hosted_vm *hosted_vm_new(struct daemon *daemon, const char *name)
 	return hosted;
 }
 
+void hosted_vm_charge(struct hosted_vm *hosted)
+{
+	users_charge(&hosted->daemon->users, hosted->owner->uid, USER_VM, &hosted->charge);
+}
+
 void hosted_vm_doom(struct hosted_vm *hosted, enum kvmattr_status status, const char *text)
 {
 	if (hosted->is_doomed)
@@ -290,6 +295,7 @@ static void free_rest(struct hosted_vm *hosted)
 			close(hosted->stats_fds[i]);
 	}
 	event_free(hosted->doom);
+	users_release(&hosted->daemon->users, &hosted->charge);
 	vm_events_free(hosted->events);
 	LIST_REMOVE(hosted, list);
 	free(hosted);

@@ -36,6 +36,8 @@ struct update_message {
 struct hosted_vm *hosted_vm_new(struct daemon *daemon, const char *name);
 /* Takes away one that never had a state machine or a session. */
 void hosted_vm_free(struct hosted_vm *hosted);
+/* Its owner's user has it from now on. */
+void hosted_vm_charge(struct hosted_vm *hosted);
 
 /* For vm_new() and the vm_journal_ functions; their context is the hosted VM. */
 extern const struct vm_ops hosted_vm_ops;

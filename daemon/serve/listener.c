@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "listener.h"
 
+#include "authority.h"
 #include "daemon/allocate.h"
 #include "daemon/log.h"
 #include "protocol/seqpacket.h"
@@ -59,6 +60,7 @@ static void accept_peer(evutil_socket_t socket, short events, void *argument)
 	struct listener *listener = argument;
 	struct daemon *daemon = listener->daemon;
 	int peer = accept4(socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	char text[WIRE_TEXT_SIZE];
 
 	(void)events;
 	if (peer < 0) {
@@ -68,6 +70,9 @@ static void accept_peer(evutil_socket_t socket, short events, void *argument)
 	}
 	if (daemon->n_sessions >= daemon->limits.max_sessions)
 		refuse(peer, "the daemon has as many sessions as it may (max-sessions)");
+	else if (!users_allow(daemon, authority_identify(peer).uid, USER_NEW_SESSION, text,
+			      sizeof(text)))
+		refuse(peer, text);
 	else
 		session_new(daemon, peer, NULL, NULL);
 }

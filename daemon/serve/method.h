@@ -13,6 +13,7 @@
 #ifndef KVMATTRD_METHOD_H
 #define KVMATTRD_METHOD_H
 
+#include "authority.h"
 #include "daemon.h"
 #include "jsonrpc.h"
 
@@ -79,7 +80,7 @@ struct method_member {
 	const struct method_member *members; /* of VALUE_OBJECT and VALUE_INCLUDED */
 };
 
-/* Who may call it.  Whoever can open the control socket is an observer. */
+/* Who may call it: whom the daemon's settings name (authority.h). */
 enum method_role { METHOD_OBSERVER, METHOD_OPERATOR };
 
 struct method_argument {
@@ -103,9 +104,7 @@ struct subscription;
 
 /* Whoever calls, from one connection. */
 struct method_peer {
-	bool is_operator; /* then who it is is known */
-	pid_t pid;        /* 0: not known */
-	uid_t uid;
+	struct authority_peer who;
 	struct questions *questions;       /* of all peers: what they ask about the past */
 	struct import *import;             /* that is being received from this one, or NULL */
 	struct subscription *subscription; /* what this one is told of, or NULL */

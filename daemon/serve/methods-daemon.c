@@ -31,6 +31,9 @@ static void put_limits(struct json_object *limits, const struct daemon_limits *d
 {
 	json_put_number(limits, "max_vms", daemon->max_vms);
 	json_put_number(limits, "max_sessions", daemon->max_sessions);
+	json_put_number(limits, "max_vms_per_user", daemon->max_vms_per_user);
+	json_put_number(limits, "max_sessions_per_user", daemon->max_sessions_per_user);
+	json_put_number(limits, "max_clients_per_user", daemon->max_clients_per_user);
 	json_put_number(limits, "max_updates_in_flight", daemon->max_updates_in_flight);
 	json_put_number(limits, "max_pages_per_call", daemon->vm.max_pages_per_call);
 	json_put_number(limits, "max_elements_per_batch", daemon->vm.max_elements_per_batch);
@@ -143,6 +146,13 @@ static const struct method_member limit_members[] = {
 	{ .name = "max_sessions",
 	  .value = VALUE_NUMBER,
 	  .summary = "connections to the agent socket" },
+	{ .name = "max_vms_per_user", .value = VALUE_NUMBER, .summary = "VMs of one user" },
+	{ .name = "max_sessions_per_user",
+	  .value = VALUE_NUMBER,
+	  .summary = "sessions of one user on the agent socket" },
+	{ .name = "max_clients_per_user",
+	  .value = VALUE_NUMBER,
+	  .summary = "connections of one user to the control socket" },
 	{ .name = "max_updates_in_flight", .value = VALUE_NUMBER, .summary = "of one session" },
 	{ .name = "max_pages_per_call",
 	  .value = VALUE_NUMBER,

@@ -26,7 +26,8 @@ static void method_log_set_level(const struct method_call *call, struct jsonrpc_
 	if (is_louder)
 		log_set_level(level);
 	log_write(LOG_LEVEL_INFO, "log level %s, was %s, set by uid %u, PID %d",
-		  log_level_name(level), log_level_name(before), call->peer->uid, call->peer->pid);
+		  log_level_name(level), log_level_name(before), call->peer->who.uid,
+		  call->peer->who.pid);
 	log_set_level(level);
 	result = method_result(answer);
 	json_put_text(result, "level", log_level_name(level));

@@ -125,8 +125,8 @@ static void method_stats_reset(const struct method_call *call, struct jsonrpc_an
 		vm_forget_maxima(hosted->vm);
 		json_put_next_text(vms, hosted->name);
 		log_vm(LOG_LEVEL_INFO, hosted->name,
-		       "counted anew for stats.get, as uid %u, PID %d wanted", call->peer->uid,
-		       call->peer->pid);
+		       "counted anew for stats.get, as uid %u, PID %d wanted", call->peer->who.uid,
+		       call->peer->who.pid);
 	}
 }
 

@@ -18,6 +18,20 @@ static const struct method *find_method(const char *name)
 	return NULL;
 }
 
+static bool may_call(const struct method_call *call, struct jsonrpc_answer *answer)
+{
+	enum authority_right right =
+		call->method->role == METHOD_OPERATOR ? AUTHORITY_OPERATE : AUTHORITY_OBSERVE;
+	char text[JSONRPC_MESSAGE_SIZE];
+
+	if (authority_allows(call->daemon->authority, right, &call->peer->who))
+		return true;
+	authority_deny(call->daemon->authority, right, &call->peer->who, call->method->name, text,
+		       sizeof(text));
+	method_refuse(answer, KVMATTR_ACCESS_DENIED, "%s", text);
+	return false;
+}
+
 bool methods_dispatch(struct daemon *daemon, const struct control *control,
 		      struct method_peer *peer, const char *name, struct json_object *params,
 		      struct jsonrpc_answer *answer)
@@ -33,13 +47,8 @@ bool methods_dispatch(struct daemon *daemon, const struct control *control,
 		jsonrpc_refuse(answer, JSONRPC_METHOD_NOT_FOUND, NULL, "Method not found");
 		return true;
 	}
-	if (call.method->role == METHOD_OPERATOR && !peer->is_operator) {
-		method_refuse(answer, KVMATTR_ACCESS_DENIED,
-			      "%s is for operators: call it as root, or as the user that the "
-			      "daemon runs as",
-			      call.method->name);
+	if (!may_call(&call, answer))
 		return true;
-	}
 	if (method_take_arguments(&call, params, answer))
 		call.method->run(&call, answer);
 	method_drop_arguments(&call);

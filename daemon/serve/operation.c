@@ -25,7 +25,7 @@ struct operation {
 
 const char *operation_who(const struct method_peer *peer, char *text, size_t size)
 {
-	snprintf(text, size, "an operator (PID %d, UID %u)", (int)peer->pid, peer->uid);
+	snprintf(text, size, "an operator (PID %d, UID %u)", (int)peer->who.pid, peer->who.uid);
 	return text;
 }
 

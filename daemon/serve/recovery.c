@@ -211,6 +211,7 @@ static void recover_sessions(struct hosted_vm *hosted, struct replay *replay)
 		if (session->actor.is_owner)
 			hosted->owner = session;
 	}
+	hosted_vm_charge(hosted);
 	if (replay->max_session > hosted->daemon->last_session_id)
 		hosted->daemon->last_session_id = replay->max_session;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "registration.h"
 
+#include "authority.h"
 #include "daemon/allocate.h"
 #include "daemon/log.h"
 #include "hosted-vm.h"
@@ -163,6 +164,18 @@ __attribute__((format(printf, 4, 5))) static enum kvmattr_status refuse(char *te
 	return status;
 }
 
+/* It counts who made the connection, whoever sends over it. */
+static bool may_register(const struct session *session, char *text, size_t size)
+{
+	struct authority *authority = session->daemon->authority;
+	struct authority_peer peer = authority_identify(session->socket);
+
+	if (authority_allows(authority, AUTHORITY_REGISTER, &peer))
+		return true;
+	authority_deny(authority, AUTHORITY_REGISTER, &peer, "REGISTER", text, size);
+	return false;
+}
+
 static enum kvmattr_status check_name(struct daemon *daemon, const char *name, char *text,
 				      size_t size)
 {
@@ -221,6 +234,7 @@ static struct hosted_vm *take_in(struct session *owner, const struct wire_regist
 	hosted->registered_us = clock_now_us(CLOCK_REALTIME);
 	hosted->owner = owner;
 	session_bind(owner, hosted);
+	hosted_vm_charge(hosted);
 	return hosted;
 }
 
@@ -243,7 +257,14 @@ const char *registration_begin(struct session *owner, const void *data, size_t s
 	if (bad)
 		return bad;
 
+	if (!may_register(owner, text, sizeof(text))) {
+		seqpacket_fds_close(fds);
+		session_refuse(owner, message.header.id, KVMATTR_ACCESS_DENIED, text);
+		return NULL;
+	}
 	status = check_name(owner->daemon, message.name, text, sizeof(text));
+	if (!status && !users_allow(owner->daemon, owner->uid, USER_VM, text, sizeof(text)))
+		status = KVMATTR_LIMIT_EXCEEDED;
 	if (!status)
 		status = view_fds_check(owner->daemon, views, message.n_views, fds, &is_simulated,
 					text, sizeof(text));

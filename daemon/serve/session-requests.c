@@ -240,6 +240,10 @@ static const char *take_open_agent(struct session *session, const struct message
 			       "the daemon has as many sessions as it may (max-sessions)");
 		return NULL;
 	}
+	if (!users_allow(session->daemon, session->uid, USER_SESSION, text, sizeof(text))) {
+		session_refuse(session, open.header.id, KVMATTR_LIMIT_EXCEEDED, text);
+		return NULL;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
 		session_refuse(session, open.header.id, KVMATTR_LIMIT_EXCEEDED,
 			       "the daemon has no file descriptors left");

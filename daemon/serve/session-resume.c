@@ -38,6 +38,7 @@ struct session *session_recover(struct hosted_vm *hosted, struct replay_session 
 	memcpy(session->peer, facts->peer, sizeof(session->peer));
 	session->pid = facts->pid;
 	session->uid = facts->uid;
+	session_charge(session);
 	session->last_seqno = recorded->settled_seqno;
 	session->settled_seqno = recorded->settled_seqno;
 	session->answered_seqno = recorded->settled_seqno;

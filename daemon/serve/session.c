@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "session.h"
 
+#include "authority.h"
 #include "daemon/allocate.h"
 #include "daemon/log.h"
 #include "fd-store.h"
@@ -17,10 +18,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77 /* Linux 6.5; bookworm's libc does not know it */
-#endif
-
 /* What updates under way may hold, of one session and of all sessions of one VM. */
 #define MAX_SESSION_BYTES (4u << 20)
 #define MAX_VM_BYTES      (64u << 20)
@@ -29,17 +26,16 @@
 
 static void send_unsent(int socket, short events, void *argument);
 
-static void identify_peer(struct session *session, const struct session *opener)
+static void identify_peer(struct session *session, int socket, const struct session *opener)
 {
-	struct ucred credentials;
-	socklen_t size = sizeof(credentials);
-
 	if (opener) {
 		session->pid = opener->pid;
 		session->uid = opener->uid;
-	} else if (!getsockopt(session->socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size)) {
-		session->pid = credentials.pid;
-		session->uid = credentials.uid;
+	} else {
+		const struct authority_peer peer = authority_identify(socket);
+
+		session->pid = peer.pid;
+		session->uid = peer.uid;
 	}
 }
 
@@ -63,6 +59,17 @@ static struct session *make(struct daemon *daemon, uint64_t id, struct hosted_vm
 	return session;
 }
 
+void session_charge(struct session *session)
+{
+	enum user_thing thing = USER_SESSION;
+
+	if (session->state == SESSION_DETACHED)
+		thing = USER_AWAITED_SESSION;
+	else if (!session->hosted)
+		thing = USER_NEW_SESSION;
+	users_charge(&session->daemon->users, session->uid, thing, &session->charge);
+}
+
 void session_connect(struct session *session, int socket)
 {
 	struct event_base *base = session->daemon->base;
@@ -73,6 +80,7 @@ void session_connect(struct session *session, int socket)
 	event_add(session->readable, NULL);
 	session->daemon->n_sessions++;
 	session->state = SESSION_CONNECTED;
+	session_charge(session);
 }
 
 struct session *session_new(struct daemon *daemon, int socket, struct hosted_vm *hosted,
@@ -80,11 +88,11 @@ struct session *session_new(struct daemon *daemon, int socket, struct hosted_vm 
 {
 	struct session *session = make(daemon, ++daemon->last_session_id, hosted, actor);
 
+	identify_peer(session, socket, hosted ? hosted->owner : NULL);
 	session_connect(session, socket);
 	/* The kernel's generator is up long before any guest is, and so many bytes come whole. */
 	if (getrandom(session->token, sizeof(session->token), 0) != sizeof(session->token))
 		abort();
-	identify_peer(session, hosted ? hosted->owner : NULL);
 	return session;
 }
 
@@ -133,14 +141,18 @@ static void stop_watching_peer(struct session *session)
 
 bool session_watch_peer(struct session *session)
 {
-	socklen_t size = sizeof(session->pidfd);
+	/* Without a connection, as after a restart, its PID is all there is to go by. */
+	bool has_socket = session->socket >= 0;
+	int pidfd = has_socket ? authority_open_pidfd(session->socket) : -ENOPROTOOPT;
 
 	stop_watching_peer(session);
-	errno = 0;
-	if (getsockopt(session->socket, SOL_SOCKET, SO_PEERPIDFD, &session->pidfd, &size) < 0)
-		session->pidfd = session->pid > 0 ? pidfd_open(session->pid, 0) : -1;
-	if (session->pidfd < 0)
-		return errno != ESRCH; /* a connection is still watched */
+	if (pidfd == -ENOPROTOOPT && session->pid > 0) {
+		pidfd = pidfd_open(session->pid, 0);
+		pidfd = pidfd < 0 ? -errno : pidfd;
+	}
+	if (pidfd < 0)
+		return pidfd != -ESRCH; /* a connection is still watched */
+	session->pidfd = pidfd;
 	session->peer_exit =
 		event_new(session->daemon->base, session->pidfd, EV_READ, peer_exited, session);
 	event_add(session->peer_exit, NULL);
@@ -188,6 +200,7 @@ void session_bind(struct session *session, struct hosted_vm *hosted)
 		TAILQ_INSERT_TAIL(&session->daemon->unbound_sessions, session, list);
 		stop_watching_peer(session);
 	}
+	session_charge(session);
 }
 
 /* When they are fewer, hosted-vm.c has all its sessions look again. */
@@ -262,6 +275,7 @@ static int disconnect(struct session *session)
 
 void session_hand_to_reaper(struct session *session)
 {
+	users_release(&session->daemon->users, &session->charge);
 	TAILQ_INSERT_TAIL(&session->daemon->closed_sessions, session, list);
 	event_active(session->daemon->reaper, EV_TIMEOUT, 0);
 }
@@ -295,6 +309,8 @@ void session_take_connection(struct session *session, struct session *from)
 	if (session->socket >= 0)
 		close(disconnect(session));
 	session_connect(session, disconnect(from));
+	if (session->actor.is_owner)
+		hosted_vm_charge(session->hosted);
 	end(from);
 }
 

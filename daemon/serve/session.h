@@ -48,7 +48,8 @@ struct session {
 	char peer[40];
 	int32_t pid; /* of the peer, or of whoever opened the agent's socket; 0 if not known */
 	uint32_t uid;
-	uint64_t n_messages; /* received */
+	struct user_charge charge; /* that user's, until nothing is under way any more */
+	uint64_t n_messages;       /* received */
 
 	uint64_t last_seqno;                   /* taken from the peer */
 	uint64_t settled_seqno;                /* settled by the VM */
@@ -119,6 +120,8 @@ bool session_may_be_read(const struct session *session);
 void session_read_or_pause(struct session *session);
 /* An update that was not done whole: noted, to be told to the peer. */
 void session_note_failure(struct session *session, const struct wire_failure *failure);
+/* Charges its user with it, as what it is by now. */
+void session_charge(struct session *session);
 /* Gives it this connection. */
 void session_connect(struct session *session, int socket);
 /* Gives it the connection of another one, which is closed by that. */

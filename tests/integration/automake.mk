@@ -9,6 +9,9 @@ AM_TESTS_ENVIRONMENT += \
 
 integration_tests += \
 	tests/integration/test-agents \
+	tests/integration/test-authority \
+	tests/integration/test-authority-running \
+	tests/integration/test-authority-settings \
 	tests/integration/test-command-line \
 	tests/integration/test-control \
 	tests/integration/test-control-socket \
@@ -42,15 +45,31 @@ integration_tests += \
 	tests/integration/test-operate \
 	tests/integration/test-operate-updates \
 	tests/integration/test-reconnect \
+	tests/integration/test-quotas \
 	tests/integration/test-recovery \
 	tests/integration/test-recovery-files \
 	tests/integration/test-resume \
 	tests/integration/test-resume-owner \
+	tests/integration/test-sandbox \
 	tests/integration/test-service \
 	tests/integration/test-slow-subscribers \
 	tests/integration/test-stats \
 	tests/integration/test-updates \
 	tests/integration/test-vmm-death
+
+valgrind_integration_tests = \
+	tests/integration/test-authority \
+	tests/integration/test-control \
+	tests/integration/test-events \
+	tests/integration/test-export-import \
+	tests/integration/test-hostile-messages \
+	tests/integration/test-journal-methods \
+	tests/integration/test-main-path \
+	tests/integration/test-metrics \
+	tests/integration/test-operate \
+	tests/integration/test-recovery \
+	tests/integration/test-resume \
+	tests/integration/test-updates
 
 # What the programs share.
 if HAVE_CHECK
@@ -65,6 +84,7 @@ tests_integration_libharness_la_SOURCES = \
 	tests/integration/lone-agent.c tests/integration/lone-agent.h \
 	tests/integration/known-guest.c tests/integration/known-guest.h \
 	tests/integration/migration.c tests/integration/migration.h \
+	tests/integration/other-users.c tests/integration/other-users.h \
 	tests/integration/program.c tests/integration/program.h \
 	tests/integration/raw-peer.c tests/integration/raw-peer.h \
 	tests/integration/restarts.c tests/integration/restarts.h \
@@ -76,3 +96,5 @@ tests_integration_libharness_la_SOURCES = \
 tests_integration_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS) $(JSON_C_CFLAGS)
 tests_integration_libharness_la_LIBADD = client/libsimvm.la client/libkvmattr.la \
 	protocol/libprotocol.la $(CHECK_LIBS) $(JSON_C_LIBS)
+
+tests_integration_test_sandbox_LDADD = daemon/libsandbox.la $(LDADD)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
@@ -208,10 +209,13 @@ __attribute__((noreturn)) static void become_daemon(const struct kvmattrd *d, co
 {
 	const char *argv[MAX_WORDS + 16] = { NULL };
 	char *wrapper = getenv(WRAPPER);
+	bool is_wrapped;
 	int n = 0, log = open(d->log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	int null = open("/dev/null", O_RDONLY);
 
-	harness_die_with_parent();
+	if (d->uid && (setgroups(0, NULL) < 0 || setgid(d->uid) < 0 || setuid(d->uid) < 0))
+		_exit(127);
+	harness_die_with_parent(); /* which another user would have to ask for again */
 	dup2(null, STDIN_FILENO);
 	dup2(log, STDOUT_FILENO);
 	dup2(log, STDERR_FILENO);
@@ -224,7 +228,10 @@ __attribute__((noreturn)) static void become_daemon(const struct kvmattrd *d, co
 	for (char *word = wrapper ? strtok(wrapper, " ") : NULL; word && n < MAX_WORDS;
 	     word = strtok(NULL, " "))
 		argv[n++] = word;
+	is_wrapped = n > 0;
 	argv[n++] = KVMATTRD_PROGRAM;
+	if (is_wrapped) /* it would be in the sandbox, too */
+		argv[n++] = "--no-sandbox";
 	argv[n++] = "--foreground";
 	if (!is_strict)
 		argv[n++] = "--allow-simulated";

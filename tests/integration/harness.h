@@ -31,6 +31,7 @@ struct kvmattrd {
 	char control_socket[64];
 	char log_path[48];
 	pid_t pid;
+	uid_t uid; /* whom it is launched as, and of the group of the same number; 0: as the test is */
 	pid_t guardian_pid;
 	int guardian; /* closed without a word: the test failed */
 	/* NULL, or who keeps descriptors for the daemons that are launched here; the test's. */

@@ -579,9 +579,9 @@ START_TEST(after_a_restart_the_vm_is_recovered_and_its_peers_come_back)
 	bool has_seen_owner = false;
 
 	expect_ok(vmm->owner, kvmattr_enable_layer(vmm->owner, 1, KVMATTR_RWX, 0));
-	kill_daemon();
 	json_object_put(events_expect_any(&events, "session.opened", "guest"));
 	json_object_put(events_expect_any(&events, "layer.enabled", "guest"));
+	kill_daemon();
 	ck_assert_ptr_null(control_receive(events.control));
 	events_end(&events);
 	launch(NULL);

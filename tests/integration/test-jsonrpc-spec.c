@@ -10,6 +10,7 @@
 #include "tests/integration/harness.h"
 #include "tests/unit/example-methods.h"
 
+#include "daemon/serve/authority.h"
 #include "daemon/serve/control.h"
 #include "daemon/serve/methods.h"
 
@@ -135,7 +136,10 @@ static void serve(int listening_socket)
 
 	harness_die_with_parent();
 	signal(SIGPIPE, SIG_IGN);
-	if (!daemon.base || control_new(&daemon, listening_socket, &control) < 0)
+	if (!daemon.base)
+		_exit(EXIT_FAILURE);
+	daemon.authority = authority_new(daemon.base); /* for whoever runs the test */
+	if (control_new(&daemon, listening_socket, &control) < 0)
 		_exit(EXIT_FAILURE);
 	event_base_dispatch(daemon.base);
 	_exit(EXIT_FAILURE);
