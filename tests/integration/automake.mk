@@ -15,6 +15,7 @@ integration_tests += \
 	tests/integration/test-command-line \
 	tests/integration/test-control \
 	tests/integration/test-control-socket \
+	tests/integration/test-event-summaries \
 	tests/integration/test-events \
 	tests/integration/test-export-import \
 	tests/integration/test-faults \

@@ -165,19 +165,76 @@ static const char *vm_of(unsigned int role)
 	return name;
 }
 
-static void start_vms(struct simulated_vmm **vmms)
+static int agents[N_ROLES]; /* sockets that speak for VTL 1 of the role's VM */
+
+/*
+ * A VMM for each role's VM, all in one process of their own: their threads are not to be there when
+ * the roles' processes are forked.
+ */
+struct vmms {
+	pid_t pid;
+	int channel;
+};
+
+__attribute__((noreturn)) static void be_the_vmms(int channel)
 {
+	struct simulated_vmm *vmms[N_ROLES];
+	struct iovec part = { (void *)"", 1 };
+	bool has_been_protected;
+
+	harness_die_with_parent();
 	for (unsigned int i = 0; i < N_ROLES; i++) {
 		vmms[i] = simulated_vmm_start(
 			d, &(struct simulated_vmm_options){ .name = vm_of(i), .n_pages = 64 });
 		expect_ok(vmms[i]->owner, kvmattr_enable_layer(vmms[i]->owner, 1, KVMATTR_RWX, 0));
+		expect_ok(vmms[i]->owner, kvmattr_open_agent(vmms[i]->owner, 1, 0, &agents[i]));
 	}
+	ck_assert_int_eq(seqpacket_send(channel, &part, 1, agents, N_ROLES, 0), 0);
+	for (unsigned int i = 0; i < N_ROLES; i++)
+		close(agents[i]);
+	ck_assert_int_eq(read(channel, &has_been_protected, 1), 1);
+	for (unsigned int i = 0; i < N_ROLES; i++) {
+		if (has_been_protected)
+			expect_pages(vmms[i], 0, 5, 2, KVMATTR_R);
+		simulated_vmm_stop(vmms[i]);
+	}
+	_exit(0);
 }
 
-static void stop_vms(struct simulated_vmm **vmms)
+static struct vmms start_vms(void)
 {
+	struct vmms vmms;
+	struct seqpacket_fds fds;
+	int channel[2];
+	char byte;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel), 0);
+	vmms.pid = fork();
+	ck_assert_int_ge(vmms.pid, 0);
+	if (!vmms.pid) {
+		close(channel[0]);
+		be_the_vmms(channel[1]);
+	}
+	close(channel[1]);
+	vmms.channel = channel[0];
+	ck_assert_int_eq(seqpacket_receive(vmms.channel, &byte, 1, &fds, 0), 1);
+	ck_assert_uint_eq(fds.n, N_ROLES);
 	for (unsigned int i = 0; i < N_ROLES; i++)
-		simulated_vmm_stop(vmms[i]);
+		agents[i] = seqpacket_fds_take(&fds, i);
+	return vmms;
+}
+
+/* has_been_protected: every agent has protected pages 5 and 6. */
+static void stop_vms(const struct vmms *vmms, bool has_been_protected)
+{
+	int status = 0;
+
+	ck_assert_int_eq(write(vmms->channel, &has_been_protected, 1), 1);
+	ck_assert_int_eq(waitpid(vmms->pid, &status, 0), vmms->pid);
+	ck_assert_int_eq(status, 0);
+	close(vmms->channel);
+	for (unsigned int i = 0; i < N_ROLES; i++)
+		close(agents[i]);
 }
 
 /* Something that a parameter of that type takes. */
@@ -293,7 +350,7 @@ static void try_methods(unsigned int role)
 
 START_TEST(every_method_is_for_those_whom_its_role_s_setting_lists)
 {
-	struct simulated_vmm *vmms[N_ROLES];
+	struct vmms vmms;
 	struct control_client *control;
 	struct daemon_state before;
 	struct json_object *answer;
@@ -305,12 +362,12 @@ START_TEST(every_method_is_for_those_whom_its_role_s_setting_lists)
 	answer = control_call(control, "rpc.methods", "{}");
 	methods = json_at(answer, "methods");
 	ck_assert_uint_gt(json_object_array_length(methods), 30);
-	start_vms(vmms);
+	vmms = start_vms();
 	for_each_role(try_methods);
 	/* It is done for those who may, and only for them. */
 	for (unsigned int i = 0; i < N_ROLES; i++)
 		ck_assert(control_has_vm(control, vm_of(i)) == !roles[i].operates);
-	stop_vms(vmms);
+	stop_vms(&vmms, false);
 	show_and_check_table();
 	ck_assert_int_eq(table->n, (int)json_object_array_length(methods));
 	expect_state(d, control, &before);
@@ -321,8 +378,6 @@ START_TEST(every_method_is_for_those_whom_its_role_s_setting_lists)
 END_TEST
 
 /* ---- The agent socket -------------------------------------------------------------------------- */
-
-static int agents[N_ROLES]; /* sockets that speak for VTL 1 of the role's VM */
 
 /* The next message is of that type; else it says no. */
 static bool is_answered(int socket, unsigned int type)
@@ -499,7 +554,7 @@ static void restart_and_try_resume(void)
 
 START_TEST(every_message_is_for_whom_the_settings_list_or_who_holds_the_descriptor_or_token)
 {
-	struct simulated_vmm *vmms[N_ROLES];
+	struct vmms vmms;
 	struct control_client *control;
 	struct daemon_state before;
 
@@ -507,15 +562,9 @@ START_TEST(every_message_is_for_whom_the_settings_list_or_who_holds_the_descript
 	make_table();
 	control = connect_alone();
 	before = daemon_state_now(d, control);
-	start_vms(vmms);
-	for (unsigned int i = 0; i < N_ROLES; i++)
-		expect_ok(vmms[i]->owner, kvmattr_open_agent(vmms[i]->owner, 1, 0, &agents[i]));
+	vmms = start_vms();
 	for_each_role(try_messages);
-	for (unsigned int i = 0; i < N_ROLES; i++) {
-		expect_pages(vmms[i], 0, 5, 2, KVMATTR_R);
-		close(agents[i]);
-	}
-	stop_vms(vmms);
+	stop_vms(&vmms, true);
 	expect_state(d, control, &before);
 	control_close(control);
 	restart_and_try_resume();

@@ -45,24 +45,6 @@ static void flood(unsigned int n)
 	}
 }
 
-/* What the daemon has in memory, in KiB. */
-static long resident_kib(void)
-{
-	char path[32], line[128];
-	long kib = -1;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", siege.daemon->pid);
-	file = fopen(path, "re");
-	ck_assert_ptr_nonnull(file);
-	while (fgets(line, sizeof(line), file))
-		if (!strncmp(line, "VmRSS:", 6))
-			kib = strtol(line + 6, NULL, 10);
-	fclose(file);
-	ck_assert_int_gt(kib, 0);
-	return kib;
-}
-
 /* Sends as much as the daemon takes. */
 static void send_what_goes(int socket, const char *text)
 {
@@ -180,7 +162,7 @@ START_TEST(those_that_do_not_read_are_disconnected)
 			    calling = events_begin(siege.daemon, LAYERS_OF_GUEST),
 			    slow = events_begin(siege.daemon, LAYERS_OF_GUEST),
 			    alive = events_begin(siege.daemon, LAYERS_OF_GUEST);
-	long before_kib = resident_kib();
+	long before_kib = kvmattrd_resident_kib(siege.daemon);
 	char byte;
 
 	for (int i = 0; i < N_FLOOD; i++) {
@@ -191,7 +173,7 @@ START_TEST(those_that_do_not_read_are_disconnected)
 		json_object_put(events_expect_any(&alive, "layer.reset", "guest"));
 	}
 	if (harness_patience() == 1)
-		ck_assert_int_lt(resident_kib() - before_kib, 8 * 1024);
+		ck_assert_int_lt(kvmattrd_resident_kib(siege.daemon) - before_kib, 8 * 1024);
 	EVENTUALLY(CONTROL_MISSED_GRACE_MS + 10000, recv(slow.control->socket, &byte, 1, 0) == 1 &&
 							    counter("counters.clients") == 2);
 	ck_assert(kvmattrd_has_logged(siege.daemon, "has not read them; it is disconnected"));
@@ -210,7 +192,7 @@ START_TEST(as_many_as_there_may_be_that_never_read_hold_little_memory)
 {
 	enum { N_DEAD = CONTROL_MAX_CLIENTS - 1 };
 	struct event_client dead[N_DEAD];
-	long before_kib = resident_kib();
+	long before_kib = kvmattrd_resident_kib(siege.daemon);
 
 	for (int i = 0; i < N_DEAD; i++)
 		dead[i] = events_begin(siege.daemon, LAYERS_OF_GUEST);
@@ -218,7 +200,7 @@ START_TEST(as_many_as_there_may_be_that_never_read_hold_little_memory)
 	bystander_expect_progress(siege.bystander);
 	/* what they may leave unread, and what is kept for all of them, with what that costs */
 	if (harness_patience() == 1)
-		ck_assert_int_lt(resident_kib() - before_kib,
+		ck_assert_int_lt(kvmattrd_resident_kib(siege.daemon) - before_kib,
 				 N_DEAD * 2 * (long)CONTROL_MAX_UNREAD / 1024 +
 					 4 * (long)EVENTS_MAX_KEPT_BYTES / 1024);
 	for (int i = 0; i < N_DEAD; i++)
