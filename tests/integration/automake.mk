@@ -58,6 +58,7 @@ integration_tests += \
 	tests/integration/test-updates \
 	tests/integration/test-vmm-death
 
+# Not test-recovery: valgrind 3.19 has no pidfd_open(), by which a dead owner is told.
 valgrind_integration_tests = \
 	tests/integration/test-authority \
 	tests/integration/test-control \
@@ -68,7 +69,6 @@ valgrind_integration_tests = \
 	tests/integration/test-main-path \
 	tests/integration/test-metrics \
 	tests/integration/test-operate \
-	tests/integration/test-recovery \
 	tests/integration/test-resume \
 	tests/integration/test-updates
 
