@@ -183,6 +183,8 @@ START_TEST(an_owner_that_asks_and_leaves_before_the_answer_takes_its_vm_along)
 	fds[0] = socket_for_executor();
 	fds[1] = vm.fds[0];
 	fds[2] = vm.fds[1];
+	/* An answer: this connection is among what is counted. */
+	ck_assert(control_has_vm(control, "guest"));
 	n_fds = kvmattrd_count_fds(d);
 	socket = raw_greet(d);
 	ck_assert_int_eq(kill(d->pid, SIGSTOP), 0);
