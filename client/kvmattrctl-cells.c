@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Parts that the daemon counts in one call. */
-#define CELLS_PER_CALL 4096u
+#define CELLS_PER_CALL 1024u
 
 const struct cell_words cell_marks[N_MARKS] = {
 	[MARK_NONE] = { "none", "no access", 'N' },

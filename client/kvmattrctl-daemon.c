@@ -102,7 +102,7 @@ static void write_unrecovered(struct writer *writer, struct json_object *journal
 
 enum ctl_exit command_status(const struct command_input *input)
 {
-	struct json_object *daemon = NULL, *list = NULL, *statistics = NULL, *counters;
+	struct json_object *daemon = NULL, *list = NULL, *statistics = NULL, *counters, *memory;
 	struct writer *writer = input->writer;
 	char uptime[32], *version;
 	enum ctl_exit exit_code = rpc_call(input->rpc, "daemon.get", NULL, &daemon);
@@ -127,6 +127,10 @@ enum ctl_exit command_status(const struct command_input *input)
 	writer_id(writer, "pid", NULL, answer_number(daemon, "pid"));
 	writer_duration(writer, "uptime_us", NULL, answer_number(daemon, "uptime_us"));
 	writer_boolean(writer, "allow_simulated", NULL, answer_boolean(daemon, "allow_simulated"));
+	memory = answer_object(daemon, "memory");
+	writer_bytes(writer, "memory_bytes", "Memory", answer_number(memory, "held_bytes"));
+	writer_bytes(writer, "max_memory_bytes", "of at most",
+		     answer_number(memory, "limit_bytes"));
 	write_vms(writer, list, statistics);
 	write_unrecovered(writer, answer_object(daemon, "journals"));
 	writer_end_object(writer);

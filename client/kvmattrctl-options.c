@@ -288,7 +288,7 @@ static bool parse_how(struct command_input *input, int key, char *argument,
 		input->width = (unsigned int)parse_number(state, "width", argument, 1, 1024);
 		return true;
 	case OPTION_BUCKETS:
-		input->n_buckets = (unsigned int)parse_number(state, "buckets", argument, 1, 4096);
+		input->n_buckets = (unsigned int)parse_number(state, "buckets", argument, 1, 1024);
 		return true;
 	case OPTION_LIMIT:
 		input->limit = parse_number(state, "limit", argument, 1, INT64_MAX);
@@ -396,7 +396,7 @@ static const struct {
 	{ COMMAND_ZOOM,
 	  { "width", OPTION_WIDTH, "CELLS", 0, "cells in a row (as many as fit)", 0 } },
 	{ COMMAND_BUCKETS,
-	  { "buckets", OPTION_BUCKETS, "N", 0, "into N parts, 1 to 4096 (16)", 0 } },
+	  { "buckets", OPTION_BUCKETS, "N", 0, "into N parts, 1 to 1024 (16)", 0 } },
 	{ COMMAND_AT, { "at", OPTION_AT, "COMMIT", 0, "as of this commit (the last)", 0 } },
 	{ COMMAND_SINCE,
 	  { "since", OPTION_SINCE, "COMMIT", 0, "from this commit on (the first there is)", 0 } },

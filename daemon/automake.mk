@@ -22,6 +22,7 @@ daemon_libpolicy_la_SOURCES = \
 	daemon/policy/undo-log.c daemon/policy/undo-log.h \
 	daemon/vm-answer.c \
 	daemon/vm-batch.c daemon/vm-inspect.c daemon/vm-private.h \
+	daemon/vm-memory.c daemon/vm-plan.c \
 	daemon/vm-verify.c \
 	daemon/vm.c daemon/vm.h
 # The fold and the plan are loops over bytes that are worth vectorizing.
@@ -57,7 +58,8 @@ daemon_libjournal_la_CPPFLAGS = $(AM_CPPFLAGS) $(ISAL_CFLAGS)
 daemon_libjournal_la_LIBADD = $(ISAL_LIBS) -lpthread
 
 daemon_libserve_la_SOURCES = \
-	daemon/log.c daemon/log.h \
+	daemon/journald.c daemon/journald.h \
+	daemon/log.c daemon/log.h daemon/log-ids.h \
 	daemon/serve/archivist.c daemon/serve/archivist.h \
 	daemon/serve/authority.c daemon/serve/authority.h \
 	daemon/serve/control.c daemon/serve/control.h \
@@ -77,6 +79,7 @@ daemon_libserve_la_SOURCES = \
 	daemon/serve/kvm-stats.c daemon/serve/kvm-stats.h \
 	daemon/serve/listener.c daemon/serve/listener.h \
 	daemon/serve/map-walk.c daemon/serve/map-walk.h \
+	daemon/serve/memory.c daemon/serve/memory.h \
 	daemon/serve/method-arguments.c \
 	daemon/serve/method-words.c daemon/serve/method-words.h \
 	daemon/serve/method.c daemon/serve/method.h \
@@ -100,12 +103,18 @@ daemon_libserve_la_SOURCES = \
 	daemon/serve/question.c daemon/serve/question.h \
 	daemon/serve/ram.c daemon/serve/ram.h \
 	daemon/serve/recovery.c daemon/serve/recovery.h \
+	daemon/serve/refusals.c daemon/serve/refusals.h \
 	daemon/serve/registration.c daemon/serve/registration.h \
 	daemon/serve/service-manager.c daemon/serve/service-manager.h \
+	daemon/serve/session-answers.c \
 	daemon/serve/session-receive.c \
 	daemon/serve/session-requests.c \
 	daemon/serve/session-resume.c daemon/serve/session-resume.h \
 	daemon/serve/session.c daemon/serve/session.h \
+	daemon/serve/thread.c \
+	daemon/serve/thread.h \
+	daemon/serve/turns.c \
+	daemon/serve/turns.h \
 	daemon/serve/users.c daemon/serve/users.h \
 	daemon/serve/view-fds.c daemon/serve/view-fds.h \
 	daemon/serve/vm-events.c daemon/serve/vm-events.h \

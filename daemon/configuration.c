@@ -6,17 +6,23 @@
 #include "serve/vm-journals.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <ini.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+/* With less, not even one VM would get far. */
+#define MIN_MEMORY_MIB 16
 
 enum setting_type {
 	SETTING_PATH,
 	SETTING_BOOLEAN,
 	SETTING_NUMBER,
 	SETTING_MODE,
+	SETTING_GROUP,
 	SETTING_LEVEL,
 	SETTING_DURABILITY,
 	SETTING_LIST
@@ -36,6 +42,7 @@ static const struct setting {
 	{ "daemon", "allow-simulated", SETTING_BOOLEAN, AT(allow_simulated), 0, 1, 0 },
 	{ "daemon", "log-level", SETTING_LEVEL, AT(log_level), 0, 0, LOG_LEVEL_INFO },
 	{ "daemon", "sandbox", SETTING_BOOLEAN, AT(sandbox), 0, 1, 1 },
+	{ "daemon", "socket-group", SETTING_GROUP, AT(socket_group), 0, 0, (gid_t)-1 },
 	{ "daemon", "socket-mode", SETTING_MODE, AT(socket_mode), 0, 0777, 0660 },
 	{ "authority", "register", SETTING_LIST, AT(may_register), 0, 0, 0 },
 	{ "authority", "observe", SETTING_LIST, AT(may_observe), 0, 0, 0 },
@@ -60,6 +67,9 @@ static const struct setting {
 	  10000 },
 	{ "limits", "owner-grace-ms", SETTING_NUMBER, AT(owner_grace_ms), 0, 3600000, 30000 },
 	{ "limits", "max-map-mib", SETTING_NUMBER, AT(max_map_mib), 1, 1048576, 1024 },
+	{ "limits", "max-memory-mib", SETTING_NUMBER, AT(max_memory_mib), 0, 16777216, 0 },
+	{ "limits", "max-memory-mib-per-user", SETTING_NUMBER, AT(max_memory_mib_per_user), 0,
+	  16777216, 0 },
 #undef AT
 };
 #define N_SETTINGS (sizeof(settings) / sizeof(*settings))
@@ -132,6 +142,19 @@ static bool parse_number(const char *text, int base, uint64_t min, uint64_t max,
 	return true;
 }
 
+static bool parse_group(const char *text, uint64_t *ret)
+{
+	const struct group *group;
+
+	/* the last number is none */
+	if (parse_number(text, 10, 0, (gid_t)-2, ret))
+		return true;
+	group = getgrnam(text);
+	if (group)
+		*ret = group->gr_gid;
+	return group;
+}
+
 /* Sets it and returns NULL, or writes what is allowed and returns that. */
 static const char *set(void *where, const struct setting *setting, const char *text, char *allowed,
 		       size_t size)
@@ -166,6 +189,8 @@ static const char *set(void *where, const struct setting *setting, const char *t
 		return parse_number(text, 8, setting->min, setting->max, where)
 			       ? NULL
 			       : "an octal mode such as 0660";
+	case SETTING_GROUP:
+		return parse_group(text, where) ? NULL : "a group that there is, by name or number";
 	case SETTING_LIST:
 		if (authority_list_add(where, text, wrong, sizeof(wrong)))
 			return NULL;
@@ -193,10 +218,11 @@ static char *read_line(char *line, int size, void *context)
 		reading->error = errno ? errno : EIO;
 	/* inih would take the rest of it for another line */
 	if (read && !strchr(line, '\n') && !feof(reading->file)) {
-		log_write(LOG_LEVEL_ERROR,
-			  "%s:%d: this line is too long: it may have %d bytes, and a list several "
-			  "lines",
-			  reading->path, reading->line, size - 2);
+		log_with_id(
+			LOG_ID_SETTING_WRONG, LOG_ABOUT_NOTHING,
+			"%s:%d: this line is too long: it may have %d bytes, and a list several "
+			"lines",
+			reading->path, reading->line, size - 2);
 		reading->has_failed = true;
 	}
 	return read;
@@ -222,10 +248,10 @@ static int take_line(void *context, const char *section, const char *key, const 
 	char allowed[400];
 
 	if (!setting) {
-		log_write(LOG_LEVEL_ERROR,
-			  "%s:%d: there is no setting '%s' in section [%s]; see "
-			  "kvmattrd.conf(5)",
-			  reading->path, reading->line, key, section);
+		log_with_id(LOG_ID_SETTING_WRONG, LOG_ABOUT_NOTHING,
+			    "%s:%d: there is no setting '%s' in section [%s]; see "
+			    "kvmattrd.conf(5)",
+			    reading->path, reading->line, key, section);
 		reading->has_failed = true;
 		return 1;
 	}
@@ -233,8 +259,9 @@ static int take_line(void *context, const char *section, const char *key, const 
 	wanted = set(place(reading->configuration, setting), setting, value, allowed,
 		     sizeof(allowed));
 	if (wanted) {
-		log_write(LOG_LEVEL_ERROR, "%s:%d: %s = %s is not valid: it takes %s",
-			  reading->path, reading->line, key, value, wanted);
+		log_with_id(LOG_ID_SETTING_WRONG, (struct log_about){ .setting = key },
+			    "%s:%d: %s = %s is not valid: it takes %s", reading->path,
+			    reading->line, key, value, wanted);
 		reading->has_failed = true;
 	}
 	return 1;
@@ -270,7 +297,8 @@ int configuration_read(struct configuration *configuration, const char *path)
 		log_write(LOG_LEVEL_ERROR, "cannot read the configuration %s: %s", path,
 			  strerror(reading.error));
 	else if (line)
-		log_write(LOG_LEVEL_ERROR, "%s:%d: neither [section] nor key = value", path, line);
+		log_with_id(LOG_ID_SETTING_WRONG, LOG_ABOUT_NOTHING,
+			    "%s:%d: neither [section] nor key = value", path, line);
 	if (reading.error || line || reading.has_failed) {
 		configuration_destroy(&changed);
 		return -EINVAL;
@@ -278,6 +306,25 @@ int configuration_read(struct configuration *configuration, const char *path)
 	configuration_destroy(configuration);
 	*configuration = changed;
 	return 0;
+}
+
+uint64_t configuration_memory_mib(const struct configuration *configuration)
+{
+	const long n_pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE);
+	uint64_t mib = configuration->max_memory_mib;
+
+	if (!mib && n_pages > 0 && page_size > 0)
+		mib = (uint64_t)n_pages * (uint64_t)page_size >> 21;
+	return mib > MIN_MEMORY_MIB ? mib : MIN_MEMORY_MIB;
+}
+
+uint64_t configuration_memory_mib_per_user(const struct configuration *configuration)
+{
+	uint64_t mib = configuration->max_memory_mib_per_user;
+
+	if (!mib)
+		mib = configuration_memory_mib(configuration) / 2;
+	return mib > MIN_MEMORY_MIB ? mib : MIN_MEMORY_MIB;
 }
 
 static bool is_same(const struct setting *setting, const void *one, const void *other)
@@ -298,7 +345,7 @@ static bool is_same(const struct setting *setting, const void *one, const void *
 static bool is_lasting(const struct setting *setting)
 {
 	return setting->type == SETTING_PATH || setting->type == SETTING_MODE ||
-	       setting->type == SETTING_DURABILITY ||
+	       setting->type == SETTING_GROUP || setting->type == SETTING_DURABILITY ||
 	       setting->offset == offsetof(struct configuration, sandbox);
 }
 

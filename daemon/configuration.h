@@ -22,6 +22,7 @@ struct configuration {
 	bool sandbox;
 	uint64_t log_level; /* enum log_level */
 	uint64_t socket_mode;
+	uint64_t socket_group; /* a gid; (gid_t)-1: none was named */
 	uint64_t max_vms;
 	uint64_t max_sessions;
 	uint64_t max_vms_per_user;
@@ -32,6 +33,8 @@ struct configuration {
 	uint64_t max_pages_per_call;
 	uint64_t executor_deadline_ms;
 	uint64_t max_map_mib;
+	uint64_t max_memory_mib; /* 0: was not set */
+	uint64_t max_memory_mib_per_user;
 	uint64_t owner_grace_ms;
 	struct authority_list *may_register;
 	struct authority_list *may_observe;
@@ -50,6 +53,11 @@ void configuration_destroy(struct configuration *configuration);
  */
 __attribute__((warn_unused_result)) int configuration_read(struct configuration *configuration,
 							   const char *path);
+/*
+ * What holds: half of the machine's memory, and half of that for each user, unless they were set.
+ */
+uint64_t configuration_memory_mib(const struct configuration *configuration);
+uint64_t configuration_memory_mib_per_user(const struct configuration *configuration);
 /* What is another one in from, but for settings that take a restart: these the log names. */
 void configuration_take_over(struct configuration *configuration, struct configuration *from);
 

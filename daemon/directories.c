@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +36,8 @@ static int lock(const char *directory, const char *path)
 		n = pread(fd, pid, sizeof(pid) - 1, 0);
 		pid[n > 0 ? n : 0] = '\0';
 		pid[strcspn(pid, "\n")] = '\0';
-		log_write(
-			LOG_LEVEL_ERROR,
+		log_with_id(
+			LOG_ID_DIRECTORY_HELD, LOG_ABOUT_NOTHING,
 			"another kvmattrd (PID %s) holds %s; stop it, or give this one a directory of "
 			"its own",
 			*pid ? pid : "unknown", directory);
@@ -66,23 +67,62 @@ int directory_hold(const char *path, mode_t mode)
 	return r;
 }
 
-static int listen_at(const struct sockaddr_un *address, int type, mode_t mode)
+/* Nobody connects before listen(): so from the first connection on, these hold for everyone. */
+static int set_access(const char *path, const struct directory_access *access)
 {
-	int r, fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int r;
+
+	if (access->group != (gid_t)-1 && lchown(path, (uid_t)-1, access->group) < 0) {
+		r = -errno;
+		log_write(
+			LOG_LEVEL_ERROR,
+			"%s cannot be group %u's (socket-group): %s; a daemon that is not root can "
+			"only give it to a group that it is in",
+			path, access->group, strerror(-r));
+		return r;
+	}
+	return chmod(path, access->mode) < 0 ? -errno : 0;
+}
+
+static int listen_at(const struct sockaddr_un *address, int type,
+		     const struct directory_access *access)
+{
+	int r = 0, fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
-	/* Nobody connects before listen(), so the mode holds for everyone. */
-	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
-	    chmod(address->sun_path, mode) < 0 || listen(fd, SOMAXCONN) < 0) {
+	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
 		r = -errno;
+		close(fd);
+		return r;
+	}
+	r = set_access(address->sun_path, access);
+	if (r == 0 && listen(fd, SOMAXCONN) < 0)
+		r = -errno;
+	if (r < 0) {
+		unlink(address->sun_path);
 		close(fd);
 		return r;
 	}
 	return fd;
 }
 
-int directory_listen(const char *path, const char *name, int type, mode_t mode)
+/* A socket whose listener is gone refuses connections. */
+static bool is_listened_on(const struct sockaddr_un *address, int type)
+{
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int error;
+
+	if (fd < 0)
+		return false;
+	error = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
+	close(fd);
+	/* taken in; not yet, because others wait as well; or another type of socket */
+	return !error || error == EAGAIN || error == EPROTOTYPE;
+}
+
+int directory_listen(const char *path, const char *name, int type,
+		     const struct directory_access *access)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", path, name);
@@ -96,8 +136,16 @@ int directory_listen(const char *path, const char *name, int type, mode_t mode)
 			path, name, sizeof(address.sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
+	if (is_listened_on(&address, type)) {
+		log_write(
+			LOG_LEVEL_ERROR,
+			"another program listens on %s; if that is systemd, for a socket unit, have "
+			"it stopped (systemctl stop), or give this daemon a directory of its own",
+			address.sun_path);
+		return -EADDRINUSE;
+	}
 	directory_remove_socket(path, name);
-	fd = listen_at(&address, type, mode);
+	fd = listen_at(&address, type, access);
 	if (fd < 0)
 		log_write(LOG_LEVEL_ERROR, "cannot listen on %s: %s", address.sun_path,
 			  strerror(-fd));

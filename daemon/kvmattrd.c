@@ -16,6 +16,7 @@
 #include "serve/daemon.h"
 #include "serve/fd-store.h"
 #include "serve/listener.h"
+#include "serve/memory.h"
 #include "serve/recovery.h"
 #include "serve/service-manager.h"
 
@@ -190,8 +191,11 @@ static struct daemon_limits limits_of(const struct configuration *configuration)
 			.max_pages_per_call = configuration->max_pages_per_call,
 			.max_elements_per_batch = configuration->max_elements_per_batch,
 			.executor_deadline_ms = (unsigned int)configuration->executor_deadline_ms,
-			.max_map_bytes = configuration->max_map_mib << 20,
 		},
+		.max_map_bytes = configuration->max_map_mib << 20,
+		.max_memory_bytes = configuration_memory_mib(configuration) << 20,
+		.max_memory_bytes_per_user =
+			configuration_memory_mib_per_user(configuration) << 20,
 		.max_vms = (unsigned int)configuration->max_vms,
 		.max_sessions = (unsigned int)configuration->max_sessions,
 		.max_vms_per_user = (unsigned int)configuration->max_vms_per_user,
@@ -220,6 +224,7 @@ static void apply(const struct configuration *configuration, struct daemon *daem
 	LIST_FOREACH (hosted, &daemon->vms, list)
 		if (hosted->vm)
 			vm_set_limits(hosted->vm, &daemon->limits.vm);
+	memory_look_again(daemon->memory);
 }
 
 static void reload(evutil_socket_t unused, short events, void *context)
@@ -231,12 +236,13 @@ static void reload(evutil_socket_t unused, short events, void *context)
 	(void)events;
 	service_manager_tell_reloading(service->manager);
 	if (configure(&configuration, service->options) < 0) {
-		log_write(LOG_LEVEL_ERROR, "the settings stay as they were");
+		log_with_id(LOG_ID_SETTINGS_REFUSED, LOG_ABOUT_NOTHING,
+			    "the settings stay as they were");
 	} else {
 		configuration_take_over(service->configuration, &configuration);
 		apply(service->configuration, &service->daemon);
-		log_write(LOG_LEVEL_INFO, "settings were read anew%s",
-			  service->options->config ? "" : "; there is no file, see --config");
+		log_with_id(LOG_ID_SETTINGS_READ, LOG_ABOUT_NOTHING, "settings were read anew%s",
+			    service->options->config ? "" : "; there is no file, see --config");
 	}
 	configuration_destroy(&configuration);
 	service_manager_tell_ready(service->manager);
@@ -245,19 +251,31 @@ static void reload(evutil_socket_t unused, short events, void *context)
 static void stop(evutil_socket_t number, short events, void *base)
 {
 	(void)events;
-	log_write(LOG_LEVEL_INFO, "stopping: %s", strsignal(number));
+	log_with_id(LOG_ID_STOPPING, LOG_ABOUT_NOTHING, "stopping: %s", strsignal(number));
 	event_base_loopbreak(base);
 }
 
-/* Every VM costs a few descriptors, every agent one. */
-static void raise_fd_limit(void)
+/* Descriptors that there is room for from the start; more than most daemons ever have. */
+#define FD_TABLE_SIZE 16384u
+
+/*
+ * Every VM costs a few descriptors, every agent one.  The kernel's table of them grows by doubling,
+ * and a process with threads sleeps for some 50 ms each time (expand_files() waits for RCU): so it
+ * grows now, once.
+ */
+static void make_room_for_fds(void)
 {
 	struct rlimit limit;
+	int fd;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+	fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC,
+		   (int)(limit.rlim_max < FD_TABLE_SIZE ? limit.rlim_max : FD_TABLE_SIZE) - 1);
+	if (fd >= 0)
+		close(fd);
 }
 
 /* Where peers find the agent socket again, wherever they are by then. */
@@ -285,9 +303,10 @@ static int enter_sandbox(const struct service *service)
 
 	if (service->configuration->sandbox && sandbox_is_built_in)
 		return sandbox_enter(&places);
-	log_write(LOG_LEVEL_WARNING, "the daemon keeps every right that it was started with: %s",
-		  sandbox_is_built_in ? "it is to run without a sandbox"
-				      : "it was built with sanitizers");
+	log_with_id(LOG_ID_NOT_CONFINED, LOG_ABOUT_NOTHING,
+		    "the daemon keeps every right that it was started with: %s",
+		    sandbox_is_built_in ? "it is to run without a sandbox"
+					: "it was built with sanitizers");
 	return 0;
 }
 
@@ -348,12 +367,13 @@ static int run(struct service *service, int control_socket, int ready_fd)
 		event_add(on_int, NULL);
 		event_add(on_term, NULL);
 		hold_back_signals(SIG_UNBLOCK);
-		log_write(LOG_LEVEL_INFO, "%s serves in %s%s", PACKAGE_STRING,
-			  service->configuration->runtime_dir,
-			  service->configuration->allow_simulated ? ", simulated VMs allowed" : "");
+		log_with_id(LOG_ID_STARTED, LOG_ABOUT_NOTHING, "%s serves in %s%s", PACKAGE_STRING,
+			    service->configuration->runtime_dir,
+			    service->configuration->allow_simulated ? ", simulated VMs allowed"
+								    : "");
 		service_manager_tell_ready(service->manager);
 		leave_terminal(ready_fd);
-		r = event_base_dispatch(base) < 0 ? -EIO : 0;
+		r = daemon_loop(&service->daemon);
 		control_free(control);
 	}
 	event_free(on_hangup);
@@ -386,7 +406,7 @@ static int serve(struct service *service, struct fd_store *store, int agent_sock
 		r = recovery_run(daemon);
 	if (!r) {
 		fd_store_forget_untaken(store);
-		listener = listener_new(daemon, agent_socket);
+		listener = listener_new(daemon, agent_socket, listener_take_in_session, daemon);
 		service->manager = daemon->manager = service_manager_new(daemon);
 		r = run(service, control_socket, ready_fd);
 		service_manager_free(service->manager);
@@ -405,6 +425,10 @@ static int serve(struct service *service, struct fd_store *store, int agent_sock
 static int listen_in(const struct configuration *configuration, struct fd_store *store,
 		     const char *name, int type)
 {
+	const struct directory_access access = {
+		.mode = (mode_t)configuration->socket_mode,
+		.group = (gid_t)configuration->socket_group,
+	};
 	char path[PATH_MAX];
 	int fd;
 
@@ -412,8 +436,7 @@ static int listen_in(const struct configuration *configuration, struct fd_store 
 	fd = fd_store_take_listener(store, name, type, path);
 	if (fd >= 0)
 		return fd;
-	fd = directory_listen(configuration->runtime_dir, name, type,
-			      (mode_t)configuration->socket_mode);
+	fd = directory_listen(configuration->runtime_dir, name, type, &access);
 	if (fd >= 0)
 		fd_store_keep(store, name, fd);
 	return fd;
@@ -441,8 +464,10 @@ static int hold_and_serve(struct service *service, struct fd_store *store, int r
 		close(agent_socket);
 	/* Where the sockets go on without us, peers find them as they are. */
 	if (!fd_store_outlives_us(store)) {
-		directory_remove_socket(configuration->runtime_dir, AGENT_SOCKET);
-		directory_remove_socket(configuration->runtime_dir, CONTROL_SOCKET);
+		if (agent_socket >= 0)
+			directory_remove_socket(configuration->runtime_dir, AGENT_SOCKET);
+		if (control_socket >= 0)
+			directory_remove_socket(configuration->runtime_dir, CONTROL_SOCKET);
 	}
 	close(state_lock);
 	close(runtime_lock);
@@ -462,7 +487,7 @@ int main(int argc, char **argv)
 	store = fd_store_new();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a journal that may not grow is an error, not the end */
-	raise_fd_limit();
+	make_room_for_fds();
 	r = configure(&configuration, &options);
 	if (!r)
 		log_set_level((enum log_level)configuration.log_level);

@@ -2,13 +2,19 @@
 /*
  * The log, for the operator: one line says what happened, to which VM, and what to do.
  *
- * Goes to the journal with fields of its own (KVMATTR_VM) where journald listens to our stderr
- * or we have none, to stderr otherwise.  Any thread.
+ * Goes to the journal where journald listens to our stderr or we have none, to stderr otherwise.
+ * In the journal a line has fields beside its text, and some lines have message ids (log-ids.h).  A
+ * journald that does not keep up loses lines rather than hold the daemon up; how many, stands
+ * before the next one that it takes.  Any thread.
  */
 #ifndef KVMATTRD_LOG_H
 #define KVMATTRD_LOG_H
 
+#include "log-ids.h"
+
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 /* As syslog(3) has them, and sd-daemon's prefixes. */
 enum log_level {
@@ -30,5 +36,27 @@ __attribute__((format(printf, 2, 3))) void log_write(enum log_level level, const
 /* About a VM. */
 __attribute__((format(printf, 3, 4))) void log_vm(enum log_level level, const char *vm,
 						  const char *format, ...);
+
+/*
+ * ---- Lines with a message id -------------------------------------------------------------------
+ */
+
+/* What a line is about, beside its text.  NULL and 0 are not told. */
+struct log_about {
+	const char *vm;
+	uint64_t session; /* its number */
+	bool has_peer;
+	pid_t pid; /* of the peer, as it was when it connected; 0: not known */
+	uid_t uid;
+	const char *method;  /* or message, or whatever it asked for */
+	const char *status;  /* that it was told */
+	const char *setting; /* of kvmattrd.conf(5), which decided */
+};
+
+__attribute__((format(printf, 3, 4))) void log_with_id(enum log_id id, struct log_about about,
+						       const char *format, ...);
+/* A line about the daemon itself, or a VM and nothing else. */
+#define LOG_ABOUT_NOTHING  ((struct log_about){ 0 })
+#define LOG_ABOUT_VM(name) ((struct log_about){ .vm = (name) })
 
 #endif

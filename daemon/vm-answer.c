@@ -22,18 +22,25 @@ static void answer(struct vm *vm, struct vm_update *update, enum kvmattr_status 
 	free(own_text);
 }
 
-void vm_answer_ended(struct vm *vm, uint64_t now_us)
+bool vm_can_answer(const struct vm *vm)
 {
-	struct vm_update *update;
+	const struct vm_update *update = TAILQ_FIRST(&vm->ended);
 
-	if (vm->is_answering)
-		return; /* from within an answer: its turn comes */
-	vm->is_answering = true;
-	while ((update = TAILQ_FIRST(&vm->ended)) && update->answer_behind <= vm->durable) {
+	return update && update->answer_behind <= vm->durable;
+}
+
+void vm_answer_some(struct vm *vm)
+{
+	uint64_t now_us = vm->ops->now_us(vm->context);
+
+	for (size_t i = vm_things_per_step(vm); i && vm_can_answer(vm); i--) {
+		struct vm_update *update = TAILQ_FIRST(&vm->ended);
+
 		TAILQ_REMOVE(&vm->ended, update, queue);
 		answer(vm, update, update->status, update->text ? update->text : "", now_us);
 	}
-	vm->is_answering = false;
+	if (!vm_can_answer(vm))
+		vm->ops->settled(vm->context);
 }
 
 void vm_end_update(struct vm *vm, struct vm_update *update, uint64_t answer_behind)
@@ -61,8 +68,6 @@ void vm_refuse_waiting(struct vm *vm, size_t n, enum kvmattr_status status, cons
 		vm->n_waiting--;
 		vm_refuse(vm, update, status, text);
 	}
-	vm_answer_ended(vm, vm->ops->now_us(vm->context));
-	vm->ops->settled(vm->context);
 }
 
 void vm_answer_the_rest(struct vm *vm, const char *text)
@@ -96,6 +101,5 @@ void vm_durable(struct vm *vm, uint64_t number)
 {
 	assert(number >= vm->durable);
 	vm->durable = number;
-	vm_answer_ended(vm, vm->ops->now_us(vm->context));
-	vm->ops->settled(vm->context);
+	vm_run(vm);
 }

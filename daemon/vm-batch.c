@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A batch: which of the waiting updates' elements are taken into the layers together, and how they
- * come out again if KVM refuses them.  Nothing here is told to KVM or to anyone else.
+ * A batch: which of the waiting updates' elements are taken into the layers together, how they come
+ * to stand there, or out again if KVM or the journal refuses them.  Nothing here is told to KVM.
  */
 #include "vm-private.h"
 
@@ -9,19 +9,22 @@
 #include "journal/vm-records.h"
 #include "policy/elements.h"
 
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
-/* A batch ends here, too: an element of many pages may make as many changes, each to be undone. */
+/*
+ * A batch ends here, too: an element of many pages may make as many changes, and to check its pages
+ * takes time even where none of them changes.  What is done for all of a batch at one moment is not
+ * to take long: its record is written, with some thousands of updates at most; its ranges are
+ * sorted.
+ */
 #define MAX_CHANGES_PER_BATCH 65536u
-/* And here: checking the pages of an element takes its time even where none of them changes. */
-#define MAX_PAGES_PER_BATCH (UINT64_C(1) << 22)
-/* And here: a record of the journal holds twice as much. */
-#define MAX_BYTES_PER_BATCH (UINT64_C(32) << 20)
+#define MAX_PAGES_PER_BATCH   (UINT64_C(1) << 22)
+#define MAX_BYTES_PER_BATCH   (UINT64_C(1) << 20)
+#define MAX_RANGES_PER_BATCH  32768u
 /* Of a part without elements. */
 #define MAX_PART_BYTES (sizeof(struct vm_record_part) + WIRE_TEXT_SIZE)
-/* Elements between two looks at how much memory the maps hold. */
-#define ELEMENTS_PER_MEASURE 64u
 
 static struct elements elements_of(const struct vm_update *update)
 {
@@ -39,87 +42,25 @@ static void charge_pages(struct vm *vm, uint64_t n_pages)
 	vm->n_batch_pages += n_pages < MAX_PAGES_PER_BATCH ? n_pages : MAX_PAGES_PER_BATCH;
 }
 
-/*
- * May the maps grow?  A page here and a page there cost a thousand times what it takes to ask for
- * them, so peers could have it all.  What has no elements, as a reset, makes none of them larger.
- */
-static bool may_grow(struct vm *vm, const struct vm_update *update)
-{
-	if (update->form == WIRE_FORM_NONE || !vm->limits.max_map_bytes)
-		return true;
-	if (vm->are_maps_full || !(vm->n_applied++ % ELEMENTS_PER_MEASURE))
-		vm->are_maps_full = policy_memory(vm->policy) >= vm->limits.max_map_bytes;
-	return !vm->are_maps_full;
-}
-
-static enum kvmattr_status apply_range(struct vm *vm, struct vm_update *update,
-				       struct kvmattr_range range, char *text, size_t size)
-{
-	update->element.range = range;
-	if (update->form != WIRE_FORM_NONE && !range.n_pages) {
-		snprintf(text, size, "range %u has no pages", update->n_applied);
-		return KVMATTR_INVALID_PARAMETER;
-	}
-	if (!may_grow(vm, update)) {
-		snprintf(text, size,
-			 "the VM's maps hold %" PRIu64 " MiB, as much as they may (max-map-mib); "
-			 "reset a layer",
-			 vm->limits.max_map_bytes >> 20);
-		return KVMATTR_LIMIT_EXCEEDED;
-	}
-	charge_pages(vm, range.n_pages);
-	return policy_apply(vm->policy, &update->actor, &update->element, vm->undo, &vm->touched,
-			    text, size);
-}
-
 /* Whether nothing more fits, not even a part of one element. */
 static bool is_batch_full(const struct vm *vm)
 {
 	return policy_undo_log_size(vm->undo) >= MAX_CHANGES_PER_BATCH ||
-	       vm->n_batch_pages >= MAX_PAGES_PER_BATCH ||
+	       vm->n_batch_pages >= MAX_PAGES_PER_BATCH || vm->touched.n >= MAX_RANGES_PER_BATCH ||
 	       vm->n_batch_bytes + MAX_PART_BYTES + sizeof(struct kvmattr_range) >
 		       MAX_BYTES_PER_BATCH;
 }
 
-/* How many elements of the update the batch has room for. */
+/* How many more elements of the update that is under way the batch has room for. */
 static uint64_t room_for(const struct vm *vm, const struct vm_update *update)
 {
 	uint64_t room = vm->batch_limit - vm->n_batch_elements;
 	uint64_t n_bytes = MAX_BYTES_PER_BATCH - vm->n_batch_bytes - MAX_PART_BYTES;
 	size_t size = wire_element_size(update->form);
 
-	return size && n_bytes / size < room ? n_bytes / size : room;
-}
-
-/*
- * Applies elements of an update to the layers, as many as there is room for; returns how many.  The
- * first that the policy forbids ends the update.  Pages that follow each other in a list are applied
- * together; if that is forbidden, nothing was changed, and it is found out for which of them.
- */
-static uint32_t apply_elements(struct vm *vm, struct vm_update *update)
-{
-	struct elements elements = elements_of(update);
-	uint32_t first = update->n_applied, n_together;
-	uint64_t room = room_for(vm, update), longest = UINT64_MAX;
-	char text[WIRE_TEXT_SIZE];
-
-	while (room && update->n_applied < elements_count(elements) && !is_batch_full(vm)) {
-		struct kvmattr_range range = elements_run(
-			elements, update->n_applied, room < longest ? room : longest, &n_together);
-
-		update->status = apply_range(vm, update, range, text, sizeof(text));
-		if (update->status && n_together > 1) {
-			longest = 1;
-			continue;
-		}
-		if (update->status) {
-			update->text = allocate_string(text);
-			break;
-		}
-		update->n_applied += n_together;
-		room -= n_together;
-	}
-	return update->n_applied - first;
+	if (size && n_bytes / size < room)
+		room = n_bytes / size;
+	return room - (update->n_applied - vm->part.first);
 }
 
 /*
@@ -139,39 +80,157 @@ static void touch_again(struct vm *vm, const struct vm_update *update)
 	}
 }
 
-static void add_part(struct vm *vm, struct vm_update *update)
+static void open_part(struct vm *vm, const struct vm_update *update)
 {
-	uint32_t first = update->n_applied, n;
-
+	vm->part.is_open = true;
+	vm->part.first = update->n_applied;
+	vm->part.longest = UINT64_MAX;
+	vm->part.n = 0;
 	if (vm->unknown.n)
 		touch_again(vm, update);
-	n = apply_elements(vm, update);
+}
+
+/* It has all that it is to have: elements of the update that waits first. */
+static void close_part(struct vm *vm, struct vm_update *update)
+{
+	uint32_t n = update->n_applied - vm->part.first;
+
+	vm->part.is_open = false;
 	allocate_room(vm->parts, vm->n_parts, vm->parts_capacity);
-	vm->parts[vm->n_parts++] = (struct vm_part){ .update = update, .first = first, .n = n };
+	vm->parts[vm->n_parts++] =
+		(struct vm_part){ .update = update, .first = vm->part.first, .n = n };
 	vm->n_batch_elements += n;
 	vm->n_batch_bytes += MAX_PART_BYTES + n * wire_element_size(update->form);
 }
 
-void vm_batch_form(struct vm *vm)
+/*
+ * The next elements of an update that are applied together: pages that follow each other in a list.
+ * If that is forbidden, nothing was changed, and it is found out for which of them.
+ */
+static enum kvmattr_status begin_elements(struct vm *vm, struct vm_update *update, char *text,
+					  size_t size)
 {
-	struct vm_update *update;
+	uint64_t room = room_for(vm, update);
 
+	vm->part.range =
+		elements_run(elements_of(update), update->n_applied,
+			     room < vm->part.longest ? room : vm->part.longest, &vm->part.n);
+	vm->part.progress = (struct policy_progress){ 0 };
+	update->element.range = vm->part.range;
+	if (update->form != WIRE_FORM_NONE && !vm->part.range.n_pages) {
+		snprintf(text, size, "range %u has no pages", update->n_applied);
+		return KVMATTR_INVALID_PARAMETER;
+	}
+	if (!vm_may_grow(vm, update, text, size))
+		return KVMATTR_LIMIT_EXCEEDED;
+	charge_pages(vm, vm->part.range.n_pages);
+	return KVMATTR_OK;
+}
+
+/*
+ * Applies the next elements of an update to the layers, or some of their pages.  The first that the
+ * policy forbids ends the update.
+ */
+static void apply_elements(struct vm *vm, struct vm_update *update)
+{
+	enum kvmattr_status status = KVMATTR_OK;
+	char text[WIRE_TEXT_SIZE];
+
+	if (!vm->part.n)
+		status = begin_elements(vm, update, text, sizeof(text));
+	if (!status)
+		status = policy_apply_some(vm->policy, &update->actor, &update->element,
+					   &vm->part.progress, vm_pages_per_step(vm), vm->undo,
+					   &vm->touched, text, sizeof(text));
+	if (!status && !vm->part.progress.is_applied)
+		return;
+	if (!status) {
+		update->n_applied += vm->part.n;
+	} else if (vm->part.n > 1) {
+		vm->part.longest = 1;
+	} else {
+		update->status = status;
+		update->text = allocate_string(text);
+	}
+	vm->part.n = 0;
+}
+
+/* Is there nothing more of the update for this batch? */
+static bool is_part_over(const struct vm *vm, const struct vm_update *update)
+{
+	return !vm->part.n && (update->status || is_batch_full(vm) || !room_for(vm, update) ||
+			       update->n_applied == vm_update_n_elements(update));
+}
+
+void vm_batch_begin(struct vm *vm)
+{
 	page_ranges_clear(&vm->touched);
 	vm->n_parts = 0;
 	vm->n_batch_elements = 0;
 	vm->n_batch_pages = 0;
 	vm->n_batch_bytes = 0;
-	while ((update = TAILQ_FIRST(&vm->waiting)) && vm->n_batch_elements < vm->batch_limit &&
-	       !is_batch_full(vm)) {
-		add_part(vm, update);
-		if (!update->status && update->n_applied < vm_update_n_elements(update))
-			break;
-		TAILQ_REMOVE(&vm->waiting, update, queue);
-		vm->n_waiting--;
-		TAILQ_INSERT_TAIL(&vm->batch, update, queue);
-		if (vm->batch_limit == 1)
-			break; /* if KVM refuses it, it is this update's element */
+	vm->part.is_open = false;
+	vm->room = 0;
+	vm->batch_started_us = vm->ops->now_us(vm->context);
+}
+
+/* The part of the first that waits is over.  Returns whether the batch is, too. */
+static bool end_part(struct vm *vm, struct vm_update *update)
+{
+	close_part(vm, update);
+	if (!update->status && update->n_applied < vm_update_n_elements(update))
+		return true;
+	TAILQ_REMOVE(&vm->waiting, update, queue);
+	vm->n_waiting--;
+	TAILQ_INSERT_TAIL(&vm->batch, update, queue);
+	/* if KVM refuses a batch of one, it is this update's element */
+	return vm->batch_limit == 1;
+}
+
+bool vm_batch_form(struct vm *vm)
+{
+	uint64_t n_pages = 0;
+	struct vm_update *update;
+
+	for (size_t n = vm_things_per_step(vm) / 16 + 1;
+	     n && n_pages < vm_pages_per_step(vm) && (update = TAILQ_FIRST(&vm->waiting)); n--) {
+		if (!vm->part.is_open) {
+			if (vm->n_batch_elements >= vm->batch_limit || is_batch_full(vm))
+				return true;
+			open_part(vm, update);
+		}
+		if (!is_part_over(vm, update)) {
+			apply_elements(vm, update);
+			/* without a range, it is about all pages */
+			n_pages += update->form == WIRE_FORM_NONE ? vm_pages_per_step(vm)
+								  : vm->part.range.n_pages;
+		}
+		if (is_part_over(vm, update) && end_part(vm, update))
+			return true;
 	}
+	return TAILQ_EMPTY(&vm->waiting);
+}
+
+/* ---- In force ------------------------------------------------------------------------------- */
+
+bool vm_batch_record(struct vm *vm, bool is_in_force)
+{
+	const struct vm_batch batch = {
+		.commit = vm->commit + 1,
+		.parts = vm->parts,
+		.n_parts = vm->n_parts,
+	};
+	const struct vm_in_force in_force = { .commit = vm->commit + 1,
+					      .is_all_known = !vm->unknown.n };
+	uint64_t number = 0;
+
+	vm->journal_error = -vm->ops->record(vm->context, vm->is_begun ? NULL : &batch,
+					     is_in_force ? &in_force : NULL, &number);
+	if (vm->journal_error)
+		return false;
+	if (is_in_force)
+		vm->recorded = number;
+	return true;
 }
 
 /* What this update's elements from the first on would cost if each list were merged by itself. */
@@ -193,14 +252,47 @@ static void count_elements(struct vm *vm, const struct vm_update *update, uint32
 		n_runs * policy_count_affected_views(vm->policy, &update->element);
 }
 
-void vm_batch_stand(struct vm *vm, struct vm_update *update)
+/* An update's elements in the layers are in force from now on. */
+static void stand(struct vm *vm, struct vm_update *update)
 {
 	count_elements(vm, update, update->n_in_force);
 	update->n_in_force = update->n_applied;
 }
 
-/* The updates of the batch wait again, in their order, without those elements that it held. */
-static void requeue_batch(struct vm *vm)
+static void count_batch(struct vm *vm)
+{
+	uint64_t took_us = vm->ops->now_us(vm->context) - vm->batch_started_us;
+
+	vm->statistics.batches++;
+	vm->statistics.batch_us_total += took_us;
+	if (took_us > vm->statistics.batch_us_max)
+		vm->statistics.batch_us_max = took_us;
+}
+
+void vm_batch_commit(struct vm *vm)
+{
+	struct vm_update *update = TAILQ_FIRST(&vm->waiting);
+
+	vm->commit++;
+	count_batch(vm);
+	if (update)
+		stand(vm, update); /* what of it may have been in the batch */
+	while ((update = TAILQ_FIRST(&vm->batch))) {
+		TAILQ_REMOVE(&vm->batch, update, queue);
+		stand(vm, update);
+		vm_end_update(vm, update, vm->recorded);
+	}
+	/* After a refusal, back to long batches step by step. */
+	vm->batch_limit *= 2;
+	if (vm->batch_limit > vm->limits.max_elements_per_batch)
+		vm->batch_limit = vm->limits.max_elements_per_batch;
+	if (!vm_can_answer(vm))
+		vm->ops->settled(vm->context);
+}
+
+/* ---- Taken back ----------------------------------------------------------------------------- */
+
+void vm_batch_requeue(struct vm *vm)
 {
 	struct vm_update *update;
 
@@ -218,8 +310,22 @@ static void requeue_batch(struct vm *vm)
 	}
 }
 
-void vm_batch_take_back(struct vm *vm)
+bool vm_batch_take_back(struct vm *vm)
 {
-	policy_undo(vm->policy, vm->undo);
-	requeue_batch(vm);
+	if (!policy_undo_some(vm->policy, vm->undo, vm_things_per_step(vm)))
+		return false;
+	vm_batch_requeue(vm);
+	return true;
+}
+
+void vm_batch_fail(struct vm *vm)
+{
+	const char *error = strerrordesc_np(vm->journal_error);
+	bool is_full = vm->journal_error == ENOSPC || vm->journal_error == EDQUOT;
+	char text[WIRE_TEXT_SIZE];
+
+	snprintf(text, sizeof(text),
+		 "the journal cannot be written: %s; nothing was changed; %s and try again",
+		 error ? error : "unknown error", is_full ? "make room" : "see to its disk");
+	vm_refuse_waiting(vm, vm->n_parts, KVMATTR_JOURNAL_FAILED, text);
 }

@@ -4,9 +4,9 @@
 #include <assert.h>
 
 #define FRAGMENTED_LOOK_PAGES 32
-/* Looks at runs of at most so many pages for one count: some milliseconds where it is worst. */
-#define MAX_STEPS  8192u
-#define STEP_PAGES 4096u
+/* Looks at so many leaves of a map for one count, at most: a millisecond where it is worst. */
+#define MAX_STEPS  512u
+#define STEP_PAGES ATTRIBUTE_MAP_LEAF_PAGES
 
 const char *vm_name(const struct vm *vm)
 {
@@ -205,10 +205,13 @@ void vm_add_doubtful_pages(const struct vm *vm, struct page_ranges *pages)
 		page_ranges_add_all(&suspect, vm->planned);
 	page_ranges_normalize(&suspect);
 	/* What would have to be told to KVM is what it may hold wrongly. */
-	for (plan_make(&plan, vm->policy, &suspect, KVMATTR_GFN_LIMIT); plan.n_calls;
-	     plan_continue(&plan, vm->policy, &suspect, KVMATTR_GFN_LIMIT))
+	plan_begin(&plan, false);
+	if (plan_look(&plan, vm->policy, &suspect, KVMATTR_GFN_LIMIT, MAX_STEPS) &&
+	    plan.walk == PLAN_DONE)
 		for (size_t i = 0; i < plan.n_calls; i++)
 			page_ranges_add(pages, plan.calls[i].gfn, plan.calls[i].n_pages);
+	else
+		page_ranges_add_all(pages, &suspect);
 	plan_destroy(&plan);
 	page_ranges_destroy(&suspect);
 	page_ranges_normalize(pages);

@@ -13,6 +13,8 @@
 #define FEWEST_PAGES 512u
 /* any other one where it would take more calls than these. */
 #define MOST_CALLS 1024u
+/* Pages that lie apart from each other take as long to be found as many that do not. */
+#define MOST_RANGES 512u
 
 enum kvmattr_status vm_verify(struct vm *vm)
 {
@@ -26,16 +28,18 @@ enum kvmattr_status vm_verify(struct vm *vm)
 	vm->verification.n_at_once = FIRST_PAGES;
 	vm->verification.n_pages = 0;
 	vm->verification.n_calls = 0;
-	vm_go_on(vm);
+	vm_wake(vm);
+	vm_run(vm);
 	return KVMATTR_OK;
 }
 
-/* The next n pages of RAM from gfn on; returns the GFN behind them. */
+/* The next n pages of RAM from gfn on, or fewer that lie apart; returns the GFN behind them. */
 static uint64_t add_ram(const struct vm *vm, uint64_t gfn, uint64_t n, struct page_ranges *pages)
 {
 	uint64_t end;
 
-	while (n && vm_find_ram(vm->policy, &gfn, KVMATTR_GFN_LIMIT, &end)) {
+	while (n && pages->n < MOST_RANGES &&
+	       vm_find_ram(vm->policy, &gfn, KVMATTR_GFN_LIMIT, &end)) {
 		if (end - gfn > n)
 			end = gfn + n;
 		page_ranges_add(pages, gfn, end - gfn);
@@ -45,23 +49,26 @@ static uint64_t add_ram(const struct vm *vm, uint64_t gfn, uint64_t n, struct pa
 	return gfn;
 }
 
-bool vm_verification_plan(struct vm *vm)
+bool vm_verification_choose(struct vm *vm)
 {
-	uint64_t n = vm->verification.n_at_once, longest = vm->limits.max_pages_per_call, end;
+	if (vm->verification.n_at_once > vm->limits.max_pages_per_call)
+		vm->verification.n_at_once = vm->limits.max_pages_per_call;
+	page_ranges_clear(&vm->touched);
+	vm->verification.end =
+		add_ram(vm, vm->verification.gfn, vm->verification.n_at_once, &vm->touched);
+	return vm->touched.n;
+}
 
-	for (;; n /= 2) {
-		if (n > longest)
-			n = longest;
-		page_ranges_clear(&vm->touched);
-		end = add_ram(vm, vm->verification.gfn, n, &vm->touched);
-		page_ranges_normalize(&vm->touched);
-		plan_make_anew(&vm->plan, vm->policy, &vm->touched, longest);
-		if (vm->plan.n_calls <= MOST_CALLS || n <= FEWEST_PAGES)
-			break;
+bool vm_verification_is_long(struct vm *vm)
+{
+	if (vm->plan.n_calls > MOST_CALLS && vm->verification.n_at_once > FEWEST_PAGES) {
+		vm->verification.n_at_once /= 2;
+		return true;
 	}
-	vm->verification.gfn = end;
-	vm->verification.n_at_once = vm->plan.n_calls <= MOST_CALLS / 2 ? 2 * n : n;
-	return vm->plan.n_calls;
+	vm->verification.gfn = vm->verification.end;
+	if (vm->plan.n_calls <= MOST_CALLS / 2)
+		vm->verification.n_at_once *= 2;
+	return false;
 }
 
 void vm_verification_count(struct vm *vm, size_t n)

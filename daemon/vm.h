@@ -21,11 +21,18 @@
  *
  * A batch is written into the journal before its first call, and that it is in force before anyone
  * is answered.  One of which the journal does not take the one or the other is taken back, and its
- * updates are refused; the next batch tries again, so the VM goes on by itself when the journal does.
- * Where answers have to wait for the disk, the next batches do not.
+ * updates are refused; the next batch tries again, so the VM goes on by itself when the journal
+ * does. Where answers have to wait for the disk, the next batches do not.
  *
  * A frozen VM begins no batch: what arrives waits, and the commit number stays what it is.  Repairs
  * go on, since a protection that is not in force is worse than a VM that is not quite still.
+ *
+ * What is to be done at once may take long, whatever state the VM is in: an element may be about
+ * all pages of a large guest, each unlike the next.  So all of it is done in short steps, and after
+ * a millisecond of them the VM gives way: it goes on with vm_turn(), and until then it takes what
+ * it is told and does nothing about it.  Between two steps everyone may look at it.  From the first
+ * element that a batch takes into the layers until it is in force, or is out of the layers again,
+ * the VM is "executing": only then are they something else than vm_commit() says.
  *
  * Knows no socket, no libevent, no JSON, no file.  One thread.
  */
@@ -73,54 +80,76 @@ struct vm_verification {
 	uint64_t n_calls;
 };
 
+/* What a VM has to say of itself. */
+enum vm_report {
+	VM_REPORT_DEGRADED, /* what KVM enforces on some pages is not known */
+	VM_REPORT_ENFORCED, /* it is again, of all of them */
+	VM_REPORT_STUCK,    /* the executor does not answer in time */
+	VM_REPORT_ANSWERS,  /* it does again */
+};
+
 /* What a VM needs of the world.  context is the VM's. */
 struct vm_ops {
 	/*
-	 * Writes into the journal, in one go: all that was noted by refused() before; a batch that is
-	 * about to be carried out, or NULL; that the last one, or with a batch that one, which needed no
-	 * call, came into force, or NULL.  Returns 0, or a negative errno: then nothing of it is
-	 * written, and the batch is taken back.  *ret_durable: the number, which never falls, that
-	 * vm_durable() will be told when whoever waits for it may be answered; 0: at once.
+	 * Writes into the journal, in one go: all that was noted by refused() before; a batch that
+	 * is about to be carried out, or NULL; that the last one, or with a batch that one, which
+	 * needed no call, came into force, or NULL.  Returns 0, or a negative errno: then nothing
+	 * of it is written, and the batch is taken back.  *ret_durable: the number, which never
+	 * falls, that vm_durable() will be told when whoever waits for it may be answered; 0: at
+	 * once.
 	 */
 	int (*record)(void *context, const struct vm_batch *batch,
 		      const struct vm_in_force *in_force, uint64_t *ret_durable);
 	/*
-	 * An update ends with this status outside of a batch that came into force: noted, and written
-	 * with the next record().  Called before its answer().  Noted are the last of each session, as
-	 * many as may be unanswered, and no more: while the journal cannot be written, everything ends
-	 * so.
+	 * An update ends with this status outside of a batch that came into force: noted, and
+	 * written with the next record().  Called before its answer().  Noted are the last of each
+	 * session, as many as may be unanswered, and no more: while the journal cannot be written,
+	 * everything ends so.
 	 */
 	void (*refused)(void *context, const struct vm_update *update, enum kvmattr_status status,
 			const char *text);
 	/*
-	 * Carry out some of plan's calls from first on, at least one: answered, later and never from
-	 * within, by vm_calls_done().  The plan stays as it is until execute has returned.
+	 * Carry out some of plan's calls from first on, at least one: answered, later and never
+	 * from within, by vm_calls_done().  The plan stays as it is until execute has returned.
 	 */
 	void (*execute)(void *context, const struct plan *plan, size_t first);
 	/*
-	 * The update is settled: in force whole (KVMATTR_OK), or its first n_in_force elements.  In the
-	 * order of submission.  It is the callee's to free.
+	 * The update is settled: in force whole (KVMATTR_OK), or its first n_in_force elements.  In
+	 * the order of submission.  It is the callee's to free.
 	 */
 	void (*answer)(void *context, struct vm_update *update, enum kvmattr_status status,
 		       const char *text);
 	/* All that can be answered now has been: a good moment to send. */
 	void (*settled)(void *context);
-	/* Call vm_timer() in so many milliseconds, instead of any earlier request; 0: never mind. */
+	/* Call vm_turn(), not from within, when others have had their turn. */
+	void (*give_way)(void *context);
+	/*
+	 * Call vm_timer() in so many milliseconds, instead of any earlier request; 0: never mind.
+	 */
 	void (*set_timer)(void *context, unsigned int timeout_ms);
 	/* It is frozen, and nothing is under way (any more); may be told more than once. */
 	void (*still)(void *context);
 	/* The verification that vm_verify() began is over; told once. */
 	void (*verified)(void *context, const struct vm_verification *verification);
-	/* The VM's state in a sentence for the log has changed: degraded, recovered, stuck. */
-	void (*report)(void *context, bool is_trouble, const char *text);
+	/* What the VM can do has changed; text: a sentence for the log. */
+	void (*report)(void *context, enum vm_report report, const char *text);
 	uint64_t (*now_us)(void *context); /* monotonic */
+	/* vm_memory() may be another by now: told at the end of each turn.  Both may be NULL. */
+	void (*measure)(void *context);
+	/*
+	 * May the VM take so many more bytes than vm_memory() says now?  They are its own until it
+	 * asks again, or is measured.  If not, text says so, for the peer, and the element that
+	 * needs them is refused.
+	 */
+	bool (*may_grow)(void *context, uint64_t n_bytes, char *text, size_t size);
 };
 
 struct vm_limits {
 	uint64_t max_pages_per_call;
 	uint64_t max_elements_per_batch;
 	unsigned int executor_deadline_ms;
-	uint64_t max_map_bytes; /* then only updates without elements are taken; 0: no limit */
+	uint32_t
+		pages_per_step; /* that are looked at one by one; 0: as many as take about 100 us */
 };
 
 /* One update on its way.  Made by whoever received it, answered once. */
@@ -150,7 +179,7 @@ TAILQ_HEAD(vm_update_queue, vm_update);
 enum vm_state {
 	VM_WAITING, /* for an executor */
 	VM_IDLE,
-	VM_EXECUTING,
+	VM_EXECUTING, /* the policy is not that of vm_commit() */
 	VM_UNDOING,
 	VM_REPAIRING,
 	VM_VERIFYING,
@@ -191,9 +220,13 @@ void vm_set_limits(struct vm *vm, const struct vm_limits *limits);
 /* There is an executor from now on. */
 void vm_start(struct vm *vm);
 /*
- * Answers what is queued, and what is in force but not durable, with KVMATTR_NO_VM and text, and
- * frees the VM.  None of that is recorded.
+ * Answers what is queued, and what is in force but not durable, with KVMATTR_NO_VM and text.  None
+ * of that is recorded.  The VM asks the world for nothing any more; what is left is to free it.
  */
+void vm_end(struct vm *vm, const char *text);
+/* Frees some of a VM that has ended: about 100 us of it.  Returns whether it is gone. */
+__attribute__((warn_unused_result)) bool vm_free_some(struct vm *vm);
+/* Both, in one go. */
 void vm_free(struct vm *vm, const char *text);
 
 /* Takes an update into the order and, if nothing is under way, starts it.  The update is the
@@ -205,6 +238,8 @@ void vm_submit(struct vm *vm, struct vm_update *update);
  */
 void vm_calls_done(struct vm *vm, size_t n_done, int error, uint64_t n_partial);
 void vm_timer(struct vm *vm);
+/* The turn that it gave way for: it goes on. */
+void vm_turn(struct vm *vm);
 /* The longest times among the statistics begin anew. */
 void vm_forget_maxima(struct vm *vm);
 /* All that was recorded up to this number is on the disk: what waited for it is answered. */
@@ -220,10 +255,16 @@ void vm_thaw(struct vm *vm);
 /*
  * Tells KVM all anew: what every page of RAM is to be, in every view, whatever it was told before.
  * Some pages at a time, and a batch between them if one waits.  KVMATTR_OK: verified() is told when
- * it is over, which may be before this returns.  KVMATTR_OPERATION_DENIED: one is under way already;
- * KVMATTR_EXECUTOR_STUCK: it could not begin.
+ * it is over, which may be before this returns.  KVMATTR_OPERATION_DENIED: one is under way
+ * already; KVMATTR_EXECUTOR_STUCK: it could not begin.
  */
 __attribute__((warn_unused_result)) enum kvmattr_status vm_verify(struct vm *vm);
+
+/*
+ * Bytes of memory that the VM takes, or may come to take by updates that name no pages, which are
+ * never refused for it.
+ */
+uint64_t vm_memory(const struct vm *vm);
 
 /* Looking in. */
 const char *vm_name(const struct vm *vm);

@@ -30,6 +30,8 @@ systemd/kvmattrd-agent@.socket systemd/kvmattrd-control@.socket: \
 
 sysusersdir = $(prefix)/lib/sysusers.d
 presetdir = $(prefix)/lib/systemd/system-preset
+catalogdir = $(prefix)/lib/systemd/catalog
+dist_catalog_DATA = systemd/kvmattrd.catalog
 dist_sysusers_DATA = systemd/kvmattrd.conf
 dist_preset_DATA = systemd/90-kvmattrd.preset
 

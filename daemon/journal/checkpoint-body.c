@@ -328,7 +328,7 @@ static int read_policy(struct reading *reading, struct replay *replay)
 		return journal_error_set(
 			reading->ret_error, -r, reading->file, reading->at + offset, "%s; %s", text,
 			r == -EPROTO  ? "use the version that wrote it, or a later one"
-			: r == -E2BIG ? "give the VM more (max-map-mib)"
+			: r == -E2BIG ? "give the VM more (max-map-mib, max-memory-mib)"
 				      : KEEP_IT);
 	if (!has_views(replay->policy, replay))
 		return refuse(reading, reading->at,

@@ -284,10 +284,14 @@ int journal_directory_remove(int parent_fd, const char *name, struct journal_err
 		r = set_aside(parent_fd, name, removed_name, ret_error);
 	if (r == 0)
 		r = visit_names(fd, remove_own, NULL, ret_error);
-	close(fd);
 	if (r == 0 && journal_io.unlinkat(parent_fd, removed_name, AT_REMOVEDIR) < 0)
 		r = journal_error_set(ret_error, errno, "", 0, "cannot remove the directory %s: %s",
 				      removed_name, strerror(errno));
+	/*
+	 * While fd is open, the directory's own blocks stay: they are given up by close(), and not
+	 * under the lock of the parent, in which somebody may be waiting to make another.
+	 */
+	close(fd);
 	return r;
 }
 

@@ -120,6 +120,8 @@ struct journal_status {
 	bool is_failed; /* nothing can be written before journal_renew() */
 };
 struct journal_status journal_status(const struct journal *journal);
+/* Bytes of memory that are gathered, or kept for what will be. */
+size_t journal_memory(const struct journal *journal);
 /* Of all segments that have, or will have, a record behind that number. */
 uint64_t journal_bytes_behind(const struct journal *journal, uint64_t number);
 /*

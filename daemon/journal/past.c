@@ -52,6 +52,27 @@ void past_states_free(struct past_states *states)
 	free(states);
 }
 
+static size_t memory_of(const struct replay *replay)
+{
+	size_t size = policy_memory(replay->policy) +
+		      replay->doubtful.capacity * sizeof(*replay->doubtful.range);
+
+	for (size_t i = 0; i < replay->n_sessions; i++)
+		size += replay->sessions[i].failures_capacity *
+			sizeof(*replay->sessions[i].failures);
+	return size + replay->sessions_capacity * sizeof(*replay->sessions);
+}
+
+size_t past_states_memory(const struct past_states *states)
+{
+	size_t size = 0;
+
+	for (unsigned int i = 0; i < N_STATES; i++)
+		if (states->state[i].is_there)
+			size += memory_of(&states->state[i].replay);
+	return size;
+}
+
 static int load(struct past_state *state, const struct past_source *source, uint64_t commit,
 		struct journal_error *ret_error)
 {

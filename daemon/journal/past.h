@@ -33,6 +33,8 @@ struct past_states;
 
 struct past_states *past_states_new(void);
 void past_states_free(struct past_states *states);
+/* Bytes of memory that they take. */
+size_t past_states_memory(const struct past_states *states);
 /* Forgets them. */
 void past_states_clear(struct past_states *states);
 
@@ -56,10 +58,10 @@ struct past_run {
 };
 
 /*
- * The runs of a range, whose end is at most KVMATTR_GFN_LIMIT, in which a VTL's effective attributes
- * differ between two policies; with before NULL, all RAM of after (and the runs' before is their
- * after).  At most max; *ret_next is where to go on, the range's end if that is all.  Both have a
- * view of vtl (asserted).
+ * The runs of a range, whose end is at most KVMATTR_GFN_LIMIT, in which a VTL's effective
+ * attributes differ between two policies; with before NULL, all RAM of after (and the runs' before
+ * is their after).  At most max; *ret_next is where to go on, the range's end if that is all.  Both
+ * have a view of vtl (asserted).
  */
 size_t past_runs(const struct policy *before, const struct policy *after, unsigned int vtl,
 		 struct kvmattr_range range, struct past_run *ret_runs, size_t max,

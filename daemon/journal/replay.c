@@ -315,7 +315,7 @@ static int check_memory(struct replay *replay, struct journal_error *ret_error)
 		return 0;
 	return journal_error_set(ret_error, E2BIG, replay->batch_file, replay->batch_offset,
 				 "record %" PRIu64 ": the VM's maps need more than %" PRIu64
-				 " MiB; give it more (max-map-mib)",
+				 " MiB; give it more (max-map-mib, max-memory-mib)",
 				 replay->batch_number, replay->max_map_bytes >> 20);
 }
 

@@ -207,7 +207,9 @@ static int find_end(int parent_fd, const char *name, uint64_t last, struct journ
 	return found == JOURNAL_DAMAGED ? -ret_error->error : 0;
 }
 
-/* Takes over the segments before the last; what a dead daemon wrote there may not be on the disk. */
+/*
+ * Takes over the segments before the last; what a dead daemon wrote there may not be on the disk.
+ */
 static int take_full_segments(struct journal *journal, const uint64_t *numbers, uint64_t last,
 			      struct journal_error *ret_error)
 {
@@ -556,6 +558,11 @@ struct journal_status journal_status(const struct journal *journal)
 	for (size_t i = 0; i < journal->n_segments; i++)
 		status.n_bytes += journal->segments[i].size;
 	return status;
+}
+
+size_t journal_memory(const struct journal *journal)
+{
+	return journal->gathered_capacity + journal->segments_capacity * sizeof(*journal->segments);
 }
 
 uint64_t journal_bytes_behind(const struct journal *journal, uint64_t number)

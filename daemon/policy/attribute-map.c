@@ -162,18 +162,35 @@ static void free_node(struct attribute_map *map, struct node *node)
 	map->n_nodes--;
 }
 
-/* Frees what an entry points to, and all below. */
-static void free_entry(struct attribute_map *map, uintptr_t entry)
+/*
+ * Frees what an entry points to, and all below, as far as *n leaves go.  Returns whether that is
+ * all; then the entry is uniform.
+ */
+static bool free_entry(struct attribute_map *map, uintptr_t *entry, size_t *n)
 {
-	if (entry_is_uniform(entry))
-		return;
-	if (!entry_is_node(entry)) {
-		free_leaf(map, entry_leaf(entry));
-		return;
+	if (entry_is_uniform(*entry))
+		return true;
+	if (!entry_is_node(*entry)) {
+		if (!*n)
+			return false;
+		--*n;
+		free_leaf(map, entry_leaf(*entry));
+	} else {
+		for (unsigned int i = 0; i < N_ENTRIES; i++)
+			if (!free_entry(map, &entry_node(*entry)->entry[i], n))
+				return false;
+		free_node(map, entry_node(*entry));
 	}
-	for (unsigned int i = 0; i < N_ENTRIES; i++)
-		free_entry(map, entry_node(entry)->entry[i]);
-	free_node(map, entry_node(entry));
+	*entry = uniform_entry(0);
+	return true;
+}
+
+static void free_whole_entry(struct attribute_map *map, uintptr_t *entry)
+{
+	size_t n = SIZE_MAX;
+	bool is_freed = free_entry(map, entry, &n);
+
+	assert(is_freed);
 }
 
 static void set_block(struct attribute_map *map, uintptr_t *entry, unsigned int level,
@@ -228,7 +245,7 @@ static void set_block(struct attribute_map *map, uintptr_t *entry, unsigned int 
 	if (*entry == uniform_entry(value))
 		return;
 	if (end - begin == UINT64_C(1) << LEVEL_BITS * level) {
-		free_entry(map, *entry);
+		free_whole_entry(map, entry);
 		*entry = uniform_entry(value);
 	} else if (level == 1) {
 		set_in_leaf(map, entry, (unsigned int)begin, (unsigned int)end, value);
@@ -292,12 +309,22 @@ void attribute_map_expect(struct attribute_map *map, size_t n_leaves)
 		map->chunks = leaf_chunks_new(n_leaves);
 }
 
-void attribute_map_destroy(struct attribute_map *map)
+bool attribute_map_destroy_some(struct attribute_map *map, size_t *n)
 {
-	free_entry(map, map->root);
+	if (!free_entry(map, &map->root, n))
+		return false;
 	assert(map->n_nodes == 0 && map->n_leaves == 0);
 	leaf_chunks_free(map->chunks); /* where none was needed, though expected */
 	attribute_map_init(map, map->outside);
+	return true;
+}
+
+void attribute_map_destroy(struct attribute_map *map)
+{
+	size_t n = SIZE_MAX;
+	bool is_freed = attribute_map_destroy_some(map, &n);
+
+	assert(is_freed);
 }
 
 uint8_t attribute_map_get(const struct attribute_map *map, uint64_t gfn)

@@ -42,6 +42,12 @@ struct attribute_span {
 /* Every page of the map holds value.  Allocates nothing. */
 void attribute_map_init(struct attribute_map *map, uint8_t value);
 void attribute_map_destroy(struct attribute_map *map);
+/*
+ * The same in steps, for a map that is not used any more: frees up to *n leaves and takes what it
+ * freed off *n.  Returns whether all is freed.
+ */
+__attribute__((warn_unused_result)) bool attribute_map_destroy_some(struct attribute_map *map,
+								    size_t *n);
 
 /* About so many leaves will be needed now: memory for many comes sooner if it is known before. */
 void attribute_map_expect(struct attribute_map *map, size_t n_leaves);

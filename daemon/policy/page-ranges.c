@@ -2,6 +2,7 @@
 #include "daemon/policy/page-ranges.h"
 
 #include "daemon/allocate.h"
+#include "daemon/policy/attribute-map.h"
 
 #include <assert.h>
 #include <stdbool.h>
@@ -133,6 +134,27 @@ void page_ranges_normalize(struct page_ranges *ranges)
 			ranges->range[n++] = ranges->range[i];
 	}
 	ranges->n = n;
+}
+
+/* Makes each range begin and end at a multiple of so many pages. */
+static void widen(struct page_ranges *ranges, uint64_t multiple)
+{
+	for (size_t i = 0; i < ranges->n; i++) {
+		struct kvmattr_range *range = &ranges->range[i];
+		uint64_t end = (range_end(range) + multiple - 1) / multiple * multiple;
+
+		range->gfn -= range->gfn % multiple;
+		range->n_pages = end - range->gfn;
+	}
+}
+
+void page_ranges_coarsen(struct page_ranges *ranges, size_t max)
+{
+	page_ranges_normalize(ranges);
+	for (uint64_t multiple = ATTRIBUTE_MAP_LEAF_PAGES; ranges->n > max; multiple *= 2) {
+		widen(ranges, multiple);
+		page_ranges_normalize(ranges);
+	}
 }
 
 uint64_t page_ranges_count(const struct page_ranges *ranges)

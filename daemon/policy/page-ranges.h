@@ -27,6 +27,11 @@ void page_ranges_add(struct page_ranges *ranges, uint64_t gfn, uint64_t n_pages)
 void page_ranges_add_all(struct page_ranges *ranges, const struct page_ranges *others);
 /* Sorts them by GFN and merges those that overlap or touch. */
 void page_ranges_normalize(struct page_ranges *ranges);
+/*
+ * The same, and more pages than were added where it would be more than max ranges: whole leaves of
+ * an attribute map, or as many times two pages as it takes.
+ */
+void page_ranges_coarsen(struct page_ranges *ranges, size_t max);
 /* The number of pages, of ranges that are normalized. */
 uint64_t page_ranges_count(const struct page_ranges *ranges);
 

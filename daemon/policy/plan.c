@@ -7,16 +7,6 @@
 #include <assert.h>
 #include <string.h>
 
-/* The pages of one call, which are to be equal, as they are found: some may be so already. */
-struct run {
-	uint64_t gfn;
-	uint64_t reach; /* the pages up to here are to be equal */
-	uint64_t end;   /* those behind this one already are: the call ends here */
-	uint16_t view;
-	uint8_t attributes;
-	bool is_restricting;
-};
-
 void plan_destroy(struct plan *plan)
 {
 	free(plan->restricting.call);
@@ -31,7 +21,7 @@ static void add_call(struct plan_calls *calls, struct plan_call call)
 }
 
 /* Calls of the kind that this walk is not for are left to the other one. */
-static struct plan_calls *calls_for(struct plan *plan, const struct run *run)
+static struct plan_calls *calls_for(struct plan *plan, const struct plan_run *run)
 {
 	enum plan_walk other = run->is_restricting ? PLAN_RELAXING : PLAN_RESTRICTING;
 
@@ -40,7 +30,7 @@ static struct plan_calls *calls_for(struct plan *plan, const struct run *run)
 	return run->is_restricting ? &plan->restricting : &plan->relaxing;
 }
 
-static void finish(struct plan *plan, struct run *run)
+static void finish(struct plan *plan, struct plan_run *run)
 {
 	struct plan_calls *calls = calls_for(plan, run);
 	struct plan_call call = {
@@ -64,7 +54,7 @@ static bool restricts(uint8_t from, uint8_t to)
 }
 
 /* The next n_pages pages, equal in what they are and in what they are to be. */
-static void extend(struct plan *plan, struct run *run, uint64_t max_pages, uint64_t gfn,
+static void extend(struct plan *plan, struct plan_run *run, uint64_t max_pages, uint64_t gfn,
 		   uint64_t n_pages, uint8_t from, uint8_t to)
 {
 	while (n_pages) {
@@ -95,8 +85,8 @@ static void extend(struct plan *plan, struct run *run, uint64_t max_pages, uint6
  * Eight pages at a time that KVM holds as they are to be: they only make a run longer that is
  * under way with their attributes.  Returns how many pages from i on were dealt with.
  */
-static size_t skip_equal(struct run *run, uint64_t gfn, size_t i, size_t n, const uint8_t *from,
-			 const uint8_t *to)
+static size_t skip_equal(struct plan_run *run, uint64_t gfn, size_t i, size_t n,
+			 const uint8_t *from, const uint8_t *to)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101);
 	size_t first = i;
@@ -115,8 +105,8 @@ static size_t skip_equal(struct run *run, uint64_t gfn, size_t i, size_t n, cons
 	return i - first;
 }
 
-static void extend_by_bytes(struct plan *plan, struct run *run, uint64_t max_pages, uint64_t gfn,
-			    size_t n, const uint8_t *from, const uint8_t *to)
+static void extend_by_bytes(struct plan *plan, struct plan_run *run, uint64_t max_pages,
+			    uint64_t gfn, size_t n, const uint8_t *from, const uint8_t *to)
 {
 	size_t i = 0, next;
 
@@ -132,7 +122,7 @@ static void extend_by_bytes(struct plan *plan, struct run *run, uint64_t max_pag
 }
 
 /* One look: as many pages from gfn on as one span of the maps describes.  Returns their end. */
-static uint64_t plan_span(struct plan *plan, const struct policy *policy, struct run *run,
+static uint64_t plan_span(struct plan *plan, const struct policy *policy, struct plan_run *run,
 			  uint64_t max_pages, uint64_t gfn, uint64_t limit)
 {
 	const struct view *view = &policy->views[run->view];
@@ -165,29 +155,33 @@ static bool is_full(const struct plan *plan)
 	return plan->restricting.n + plan->relaxing.n >= PLAN_PART_CALLS;
 }
 
+/* Walks on within the range where it is.  Returns whether that was its end. */
+static bool walk_range(struct plan *plan, const struct policy *policy,
+		       const struct kvmattr_range *range, uint64_t max_pages, size_t *n_looks)
+{
+	struct plan_position *at = &plan->position;
+	uint64_t limit = range->gfn + range->n_pages;
+
+	if (at->gfn < range->gfn)
+		at->gfn = range->gfn;
+	for (; at->gfn < limit && *n_looks && !is_full(plan); --*n_looks)
+		at->gfn = plan_span(plan, policy, &plan->run, max_pages, at->gfn, limit);
+	return at->gfn == limit;
+}
+
 /* Walks on from where the plan is, until the part is full.  Returns whether that was the end. */
 static bool walk(struct plan *plan, const struct policy *policy, const struct page_ranges *touched,
-		 uint64_t max_pages)
+		 uint64_t max_pages, size_t *n_looks)
 {
 	struct plan_position *at = &plan->position;
 
 	for (; at->view < policy->n_views; at->view++, at->range = 0) {
-		struct run run = { .view = (uint16_t)at->view };
-
-		for (; at->range < touched->n; at->range++, at->gfn = 0) {
-			const struct kvmattr_range *range = &touched->range[at->range];
-			uint64_t limit = range->gfn + range->n_pages;
-
-			if (at->gfn < range->gfn)
-				at->gfn = range->gfn;
-			while (at->gfn < limit && !is_full(plan))
-				at->gfn = plan_span(plan, policy, &run, max_pages, at->gfn, limit);
-			if (at->gfn < limit) {
-				finish(plan, &run);
+		plan->run.view = (uint16_t)at->view;
+		for (; at->range < touched->n; at->range++, at->gfn = 0)
+			if (!walk_range(plan, policy, &touched->range[at->range], max_pages,
+					n_looks))
 				return false;
-			}
-		}
-		finish(plan, &run);
+		finish(plan, &plan->run);
 	}
 	*at = (struct plan_position){ 0 };
 	return true;
@@ -222,36 +216,45 @@ static void put_together(struct plan *plan, bool is_end)
 	plan->n_calls = plan->restricting.n;
 }
 
-void plan_continue(struct plan *plan, const struct policy *policy,
-		   const struct page_ranges *touched, uint64_t max_pages)
-{
-	do {
-		plan->restricting.n = plan->relaxing.n = plan->n_calls = 0;
-		if (plan->walk == PLAN_DONE)
-			return;
-		put_together(plan, walk(plan, policy, touched, max_pages));
-	} while (!plan->n_calls);
-}
-
-static void make(struct plan *plan, const struct policy *policy, const struct page_ranges *pages,
-		 uint64_t max_pages, bool is_anew)
+void plan_begin(struct plan *plan, bool is_anew)
 {
 	plan->is_anew = is_anew;
 	plan->walk = PLAN_EVERYTHING;
 	plan->position = (struct plan_position){ 0 };
-	plan_continue(plan, policy, pages, max_pages);
+	plan->run = (struct plan_run){ 0 };
+	plan->is_part_made = true; /* none is left to be made longer */
+}
+
+bool plan_look(struct plan *plan, const struct policy *policy, const struct page_ranges *touched,
+	       uint64_t max_pages, size_t n_looks)
+{
+	if (plan->is_part_made)
+		plan->restricting.n = plan->relaxing.n = plan->n_calls = 0;
+	plan->is_part_made = plan->walk == PLAN_DONE;
+	while (!plan->is_part_made) {
+		bool is_end = walk(plan, policy, touched, max_pages, &n_looks);
+
+		if (!is_end && !is_full(plan))
+			return false;
+		finish(plan, &plan->run);
+		put_together(plan, is_end);
+		plan->is_part_made = plan->n_calls || plan->walk == PLAN_DONE;
+	}
+	return true;
 }
 
 void plan_make(struct plan *plan, const struct policy *policy, const struct page_ranges *touched,
 	       uint64_t max_pages)
 {
-	make(plan, policy, touched, max_pages, false);
+	plan_begin(plan, false);
+	plan_continue(plan, policy, touched, max_pages);
 }
 
-void plan_make_anew(struct plan *plan, const struct policy *policy, const struct page_ranges *pages,
-		    uint64_t max_pages)
+void plan_continue(struct plan *plan, const struct policy *policy,
+		   const struct page_ranges *touched, uint64_t max_pages)
 {
-	make(plan, policy, pages, max_pages, true);
+	while (!plan_look(plan, policy, touched, max_pages, SIZE_MAX))
+		;
 }
 
 static void set_applied(struct policy *policy, const struct plan_call *call, uint64_t n_skipped,
@@ -277,10 +280,11 @@ void plan_applied(const struct plan *plan, struct policy *policy, size_t first, 
 	}
 }
 
-void plan_lost(const struct plan *plan, struct policy *policy, size_t first,
+void plan_lost(const struct plan *plan, struct policy *policy, size_t first, size_t n,
 	       struct page_ranges *unknown)
 {
-	for (size_t i = first; i < plan->n_calls; i++) {
+	assert(first + n <= plan->n_calls);
+	for (size_t i = first; i < first + n; i++) {
 		set_applied(policy, &plan->calls[i], 0, plan->calls[i].n_pages, APPLIED_UNKNOWN);
 		page_ranges_add(unknown, plan->calls[i].gfn, plan->calls[i].n_pages);
 	}

@@ -10,7 +10,8 @@
  * A plan is nearly always made in one walk.  Where it gets longer than PLAN_PART_CALLS, it comes in
  * parts of about that length, each made when the one before it is carried out: all the restricting
  * calls first, then, walking once more, the relaxing ones.  So its memory is bounded, whatever a
- * peer made of guest memory.
+ * peer made of guest memory.  A walk can be made in steps, for as many looks into the maps as its
+ * maker has time for; until the plan is carried out, the policy stays as it is.
  */
 #ifndef KVMATTRD_PLAN_H
 #define KVMATTRD_PLAN_H
@@ -40,12 +41,24 @@ struct plan_position {
 	uint64_t gfn; /* 0: the range's first */
 };
 
+/* The pages of one call, which are to be equal, as they are found: some may be so already. */
+struct plan_run {
+	uint64_t gfn;
+	uint64_t reach; /* the pages up to here are to be equal */
+	uint64_t end;   /* those behind this one already are: the call ends here */
+	uint16_t view;
+	uint8_t attributes;
+	bool is_restricting;
+};
+
 struct plan {
 	struct plan_call *calls; /* of this part */
 	size_t n_calls;
 	/* The maker's: what is to be looked for next, and from where. */
 	enum plan_walk { PLAN_EVERYTHING, PLAN_RESTRICTING, PLAN_RELAXING, PLAN_DONE } walk;
 	struct plan_position position;
+	struct plan_run run; /* that the walk is in */
+	bool is_part_made;
 	bool is_anew; /* whatever KVM holds */
 	struct plan_calls restricting;
 	struct plan_calls relaxing;
@@ -54,16 +67,20 @@ struct plan {
 /* A zeroed structure is an empty plan. */
 void plan_destroy(struct plan *plan);
 
-/* Replaces the plan by the first part of the one for these pages, which are normalized. */
+/* Begins anew; plan_look() finds the calls.  is_anew: of all pages, whatever KVM holds of them. */
+void plan_begin(struct plan *plan, bool is_anew);
+/*
+ * Looks for the next part of the plan for these pages, which are normalized; the part before it is
+ * carried out.  true: here it is; no calls: there is none.  false: n_looks looks were not enough,
+ * and it goes on with the next call.  The policy's layers and touched stay as they are from part to
+ * part.
+ */
+__attribute__((warn_unused_result)) bool plan_look(struct plan *plan, const struct policy *policy,
+						   const struct page_ranges *touched,
+						   uint64_t max_pages, size_t n_looks);
+/* Both in one go: the plan's first part, or the next one. */
 void plan_make(struct plan *plan, const struct policy *policy, const struct page_ranges *touched,
 	       uint64_t max_pages);
-/* The same, but all of these pages are told, also those that KVM holds as they are to be. */
-void plan_make_anew(struct plan *plan, const struct policy *policy, const struct page_ranges *pages,
-		    uint64_t max_pages);
-/*
- * Replaces a part that is carried out, and noted by plan_applied(), by the next one; no calls:
- * there is none.  The policy's layers and touched are as they were.
- */
 void plan_continue(struct plan *plan, const struct policy *policy,
 		   const struct page_ranges *touched, uint64_t max_pages);
 
@@ -74,8 +91,8 @@ void plan_continue(struct plan *plan, const struct policy *policy,
  */
 void plan_applied(const struct plan *plan, struct policy *policy, size_t first, size_t n_done,
 		  bool is_failed, uint64_t n_partial, struct page_ranges *unknown);
-/* Marks the pages of all calls from first on as unknown, and adds them to unknown. */
-void plan_lost(const struct plan *plan, struct policy *policy, size_t first,
+/* Marks the pages of n calls from first on as unknown, and adds them to unknown. */
+void plan_lost(const struct plan *plan, struct policy *policy, size_t first, size_t n,
 	       struct page_ranges *unknown);
 
 #endif

@@ -32,21 +32,37 @@ struct policy *policy_new(const struct view *views, unsigned int n_views)
 
 void policy_free(struct policy *policy)
 {
-	if (!policy)
-		return;
-	attribute_map_destroy(&policy->pages);
-	attribute_map_destroy(&policy->lock_counts);
+	while (policy && !policy_free_some(policy, SIZE_MAX))
+		;
+}
+
+static bool free_some_of_layer(struct layer *layer, size_t *n)
+{
+	for (unsigned int t = 0; t < KVMATTR_N_VTLS; t++) {
+		if (!layer->restricted[t])
+			continue;
+		if (!attribute_map_destroy_some(layer->restricted[t], n))
+			return false;
+		free(layer->restricted[t]);
+		layer->restricted[t] = NULL;
+	}
+	return true;
+}
+
+bool policy_free_some(struct policy *policy, size_t n)
+{
+	if (!attribute_map_destroy_some(&policy->pages, &n) ||
+	    !attribute_map_destroy_some(&policy->lock_counts, &n))
+		return false;
 	for (unsigned int k = 0; k < KVMATTR_N_VTLS; k++)
-		for (unsigned int t = 0; t < KVMATTR_N_VTLS; t++) {
-			if (!policy->layers[k].restricted[t])
-				continue;
-			attribute_map_destroy(policy->layers[k].restricted[t]);
-			free(policy->layers[k].restricted[t]);
-		}
+		if (!free_some_of_layer(&policy->layers[k], &n))
+			return false;
 	for (unsigned int i = 0; i < policy->n_views; i++)
-		attribute_map_destroy(&policy->views[i].applied);
+		if (!attribute_map_destroy_some(&policy->views[i].applied, &n))
+			return false;
 	free(policy->views);
 	free(policy);
+	return true;
 }
 
 size_t policy_memory(const struct policy *policy)
@@ -54,8 +70,8 @@ size_t policy_memory(const struct policy *policy)
 	size_t size =
 		attribute_map_memory(&policy->pages) + attribute_map_memory(&policy->lock_counts);
 
-	for (unsigned int k = 0; k < KVMATTR_N_VTLS; k++)
-		for (unsigned int t = 0; t < KVMATTR_N_VTLS; t++)
+	for (unsigned int k = 1; k < KVMATTR_N_VTLS; k++)
+		for (unsigned int t = 0; t < k; t++)
 			if (policy->layers[k].restricted[t])
 				size += attribute_map_memory(policy->layers[k].restricted[t]);
 	for (unsigned int i = 0; i < policy->n_views; i++)
@@ -63,30 +79,55 @@ size_t policy_memory(const struct policy *policy)
 	return size;
 }
 
+/* Of what a view is told: RAM, and what the layers above it impose on it. */
+static size_t memory_of_wanted(const struct policy *policy, const struct view *view)
+{
+	size_t size = attribute_map_memory(&policy->pages);
+
+	for (unsigned int k = view->vtl + 1u; k < KVMATTR_N_VTLS; k++)
+		if (policy->layers[k].restricted[view->vtl])
+			size += attribute_map_memory(policy->layers[k].restricted[view->vtl]);
+	return size;
+}
+
+size_t policy_memory_at_most(const struct policy *policy)
+{
+	size_t size = policy_memory(policy);
+
+	for (unsigned int i = 0; i < policy->n_views; i++) {
+		const struct view *view = &policy->views[i];
+		size_t is = attribute_map_memory(&view->applied);
+		size_t may_be = memory_of_wanted(policy, view);
+
+		size += may_be > is ? may_be - is : 0;
+	}
+	return size;
+}
+
 /* Every kind of update: what it needs, and what does it. */
 static const struct kind {
 	const char *name;
-	enum kvmattr_status (*apply)(struct policy_request *request);
+	const struct request_kind *request;
 	bool is_owners;
 	bool has_range;
 	bool has_layer;
 	bool has_restricted;
 	uint8_t max_value;
 } kinds[KVMATTR_N_UPDATE_KINDS] = {
-	[KVMATTR_PROTECT] = { "protect", request_protect, .has_range = true, .has_layer = true,
+	[KVMATTR_PROTECT] = { "protect", &request_protect, .has_range = true, .has_layer = true,
 			      .has_restricted = true, .max_value = UINT8_MAX },
-	[KVMATTR_SET_VISIBILITY] = { "set visibility", request_set_visibility, .has_range = true,
+	[KVMATTR_SET_VISIBILITY] = { "set visibility", &request_set_visibility, .has_range = true,
 				     .max_value = 1 },
-	[KVMATTR_LOCK] = { "lock", request_lock, .is_owners = true, .has_range = true },
-	[KVMATTR_UNLOCK] = { "unlock", request_unlock, .is_owners = true, .has_range = true },
-	[KVMATTR_ADD_RAM] = { "add RAM", request_add_ram, .is_owners = true, .has_range = true,
+	[KVMATTR_LOCK] = { "lock", &request_lock, .is_owners = true, .has_range = true },
+	[KVMATTR_UNLOCK] = { "unlock", &request_unlock, .is_owners = true, .has_range = true },
+	[KVMATTR_ADD_RAM] = { "add RAM", &request_add_ram, .is_owners = true, .has_range = true,
 			      .max_value = 1 },
-	[KVMATTR_REMOVE_RAM] = { "remove RAM", request_remove_ram, .is_owners = true,
+	[KVMATTR_REMOVE_RAM] = { "remove RAM", &request_remove_ram, .is_owners = true,
 				 .has_range = true },
-	[KVMATTR_ENABLE_LAYER] = { "enable a layer", request_enable_layer, .has_layer = true,
+	[KVMATTR_ENABLE_LAYER] = { "enable a layer", &request_enable_layer, .has_layer = true,
 				   .max_value = UINT8_MAX },
-	[KVMATTR_RESET_LAYER] = { "reset a layer", request_reset_layer, .has_layer = true },
-	[KVMATTR_RESET_VM] = { "reset the VM", request_reset_vm, .is_owners = true },
+	[KVMATTR_RESET_LAYER] = { "reset a layer", &request_reset_layer, .has_layer = true },
+	[KVMATTR_RESET_VM] = { "reset the VM", &request_reset_vm, .is_owners = true },
 };
 
 static enum kvmattr_status check_form(const struct policy_request *request, const struct kind *kind)
@@ -126,9 +167,66 @@ static enum kvmattr_status check_form(const struct policy_request *request, cons
 	return KVMATTR_OK;
 }
 
-enum kvmattr_status policy_apply(struct policy *policy, const struct policy_actor *actor,
-				 const struct policy_element *element, struct policy_undo_log *log,
-				 struct page_ranges *touched, char *text, size_t text_size)
+/*
+ * The next pages of an element, as far as they are to be looked at together: behind progress, up to
+ * max_pages of RAM.  What is not RAM is skipped where it costs nothing.
+ */
+static struct kvmattr_range next_pages(const struct policy *policy, struct kvmattr_range all,
+				       const struct policy_progress *progress, uint64_t max_pages)
+{
+	struct kvmattr_range next = { all.gfn + progress->n_pages,
+				      all.n_pages - progress->n_pages };
+	struct attribute_span span;
+
+	if (next.n_pages <= max_pages)
+		return next;
+	span = attribute_map_span(&policy->pages, next.gfn, next.gfn + next.n_pages);
+	if (span.bytes || span.value & PAGE_IS_RAM || span.end - next.gfn < max_pages)
+		next.n_pages = max_pages;
+	else
+		next.n_pages = span.end - next.gfn;
+	return next;
+}
+
+/* Checks some more pages; then, behind the last, does what is to be done once. */
+static enum kvmattr_status check_some(struct policy_request *request,
+				      const struct request_kind *kind, struct kvmattr_range all,
+				      struct policy_progress *progress, uint64_t max_pages)
+{
+	struct kvmattr_range next = next_pages(request->policy, all, progress, max_pages);
+	enum kvmattr_status status = KVMATTR_OK;
+
+	if (kind->check_pages) {
+		status = kind->check_pages(request, next);
+		progress->n_pages += next.n_pages;
+	}
+	if (status || (kind->check_pages && progress->n_pages < all.n_pages))
+		return status;
+	progress->is_checked = true;
+	progress->n_pages = 0;
+	if (kind->begin)
+		kind->begin(request);
+	return KVMATTR_OK;
+}
+
+static void change_some(struct policy_request *request, const struct request_kind *kind,
+			struct kvmattr_range all, struct policy_progress *progress,
+			uint64_t max_pages)
+{
+	struct kvmattr_range next = next_pages(request->policy, all, progress, max_pages);
+
+	if (kind->change_pages) {
+		kind->change_pages(request, next);
+		progress->n_pages += next.n_pages;
+	}
+	progress->is_applied = !kind->change_pages || progress->n_pages == all.n_pages;
+}
+
+enum kvmattr_status policy_apply_some(struct policy *policy, const struct policy_actor *actor,
+				      const struct policy_element *element,
+				      struct policy_progress *progress, uint64_t max_pages,
+				      struct policy_undo_log *log, struct page_ranges *touched,
+				      char *text, size_t text_size)
 {
 	struct policy_request request = {
 		.policy = policy,
@@ -140,6 +238,7 @@ enum kvmattr_status policy_apply(struct policy *policy, const struct policy_acto
 		.text_size = text_size,
 	};
 	const struct kind *kind = &kinds[element->kind];
+	struct kvmattr_range all = element->range;
 	enum kvmattr_status status;
 
 	assert(element->kind > 0 && element->kind < KVMATTR_N_UPDATE_KINDS);
@@ -147,7 +246,27 @@ enum kvmattr_status policy_apply(struct policy *policy, const struct policy_acto
 		return request_refuse(&request, KVMATTR_ACCESS_DENIED, "only the VM's owner may %s",
 				      kind->name);
 	status = check_form(&request, kind);
-	return status ? status : kind->apply(&request);
+	if (!status && kind->request->check)
+		status = kind->request->check(&request);
+	if (status)
+		return status;
+	if (!kind->has_range)
+		all = (struct kvmattr_range){ 0, KVMATTR_GFN_LIMIT };
+	if (!progress->is_checked)
+		status = check_some(&request, kind->request, all, progress, max_pages);
+	if (!status && progress->is_checked)
+		change_some(&request, kind->request, all, progress, max_pages);
+	return status;
+}
+
+enum kvmattr_status policy_apply(struct policy *policy, const struct policy_actor *actor,
+				 const struct policy_element *element, struct policy_undo_log *log,
+				 struct page_ranges *touched, char *text, size_t text_size)
+{
+	struct policy_progress progress = { 0 };
+
+	return policy_apply_some(policy, actor, element, &progress, UINT64_MAX, log, touched, text,
+				 text_size);
 }
 
 /* About as many leaves as what is told has: what the maps differ in is mostly in the same. */

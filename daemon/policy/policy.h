@@ -9,7 +9,8 @@
  * that and what it was told (plan.h).
  *
  * Every change goes through policy_apply(), one element of an update at a time, and is written
- * down so that policy_undo() can take it back.  Pure: no system call, no clock, no other thread.
+ * down so that policy_undo() can take it back.  What may take long can be done in steps, between
+ * which the policy is only looked at.  Pure: no system call, no clock, no other thread.
  */
 #ifndef KVMATTRD_POLICY_H
 #define KVMATTRD_POLICY_H
@@ -76,6 +77,13 @@ struct policy_element {
 	struct kvmattr_range range;
 };
 
+/* How far an element is that is applied in steps.  A zeroed structure: at its beginning. */
+struct policy_progress {
+	bool is_checked; /* nothing stands in the way of it */
+	bool is_applied;
+	uint64_t n_pages; /* of its first that were checked, or then changed */
+};
+
 /* What was changed, to be taken back. */
 struct policy_undo_log;
 
@@ -83,12 +91,22 @@ struct policy_undo_log *policy_undo_log_new(void);
 void policy_undo_log_free(struct policy_undo_log *log);
 /* Forgets what is written: it stands. */
 void policy_undo_log_clear(struct policy_undo_log *log);
+/*
+ * The same in steps: about n changes, or leaves of maps that are gone.  Returns whether that is
+ * all.
+ */
+__attribute__((warn_unused_result)) bool policy_undo_log_clear_some(struct policy_undo_log *log,
+								    size_t n);
 /* How many changes are written: what a batch costs in time and memory, however few its elements. */
 size_t policy_undo_log_size(const struct policy_undo_log *log);
+/* Bytes of memory that it takes, with the maps that were replaced. */
+size_t policy_undo_log_memory(const struct policy_undo_log *log);
 
 /* The views come with their VTL and dialect; VTL 0 is among them (asserted).  Copied. */
 struct policy *policy_new(const struct view *views, unsigned int n_views);
 void policy_free(struct policy *policy);
+/* The same in steps: about n leaves of its maps.  Returns whether it is gone. */
+__attribute__((warn_unused_result)) bool policy_free_some(struct policy *policy, size_t n);
 
 /*
  * Checks one element and applies it.  KVMATTR_OK: it is applied, its pages are added to touched
@@ -99,8 +117,21 @@ __attribute__((warn_unused_result)) enum kvmattr_status policy_apply(
 	const struct policy_element *element, struct policy_undo_log *log,
 	struct page_ranges *touched, char *text, size_t text_size);
 
+/*
+ * The same in steps, each of which looks at max_pages pages of RAM at most: called again with the
+ * same arguments until progress says that it is applied, or it is refused.  All is checked before
+ * anything is changed.
+ */
+__attribute__((warn_unused_result)) enum kvmattr_status policy_apply_some(
+	struct policy *policy, const struct policy_actor *actor,
+	const struct policy_element *element, struct policy_progress *progress, uint64_t max_pages,
+	struct policy_undo_log *log, struct page_ranges *touched, char *text, size_t text_size);
+
 /* Takes back all that log holds, last first, and clears it. */
 void policy_undo(struct policy *policy, struct policy_undo_log *log);
+/* The same in steps: the last n changes.  Returns whether these were all. */
+__attribute__((warn_unused_result)) bool policy_undo_some(struct policy *policy,
+							  struct policy_undo_log *log, size_t n);
 
 /* From now on KVM counts as having been told all that it is to be told, on every page. */
 void policy_assume_applied(struct policy *policy);
@@ -119,5 +150,10 @@ uint8_t policy_normal_protection(uint8_t protection, bool mbec);
 
 /* Bytes of memory that the maps hold. */
 size_t policy_memory(const struct policy *policy);
+/*
+ * That they may come to hold by updates that name no pages: a view's map has a leaf wherever what
+ * it is told has one, and a reset of a layer may uncover what is below.
+ */
+size_t policy_memory_at_most(const struct policy *policy);
 
 #endif

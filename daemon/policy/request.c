@@ -121,39 +121,40 @@ uint64_t request_change_pages(struct policy_request *request, struct attribute_m
 	return n_changed;
 }
 
-enum kvmattr_status request_check_ram(const struct policy_request *request)
+enum kvmattr_status request_check_ram(const struct policy_request *request,
+				      struct kvmattr_range range)
 {
 	uint64_t gfn;
 
-	if (request_find_page(&request->policy->pages, request->element->range, PAGE_IS_RAM,
-			      PAGE_IS_RAM, &gfn))
+	if (request_find_page(&request->policy->pages, range, PAGE_IS_RAM, PAGE_IS_RAM, &gfn))
 		return request_refuse(request, KVMATTR_INVALID_PARAMETER,
 				      "GFN 0x%" PRIx64 " is not RAM of the VM", gfn);
 	return KVMATTR_OK;
 }
 
-static enum kvmattr_status check_unlocked(const struct policy_request *request)
+static enum kvmattr_status check_unlocked(const struct policy_request *request,
+					  struct kvmattr_range range)
 {
 	uint64_t gfn;
 
-	if (request_find_page(&request->policy->pages, request->element->range, PAGE_IS_LOCKED, 0,
-			      &gfn))
+	if (request_find_page(&request->policy->pages, range, PAGE_IS_LOCKED, 0, &gfn))
 		return request_refuse(request, KVMATTR_OPERATION_DENIED,
 				      "GFN 0x%" PRIx64 " is locked by the VM's owner", gfn);
 	return KVMATTR_OK;
 }
 
 /* RAM, and not locked: both in one walk where, as nearly always, all is well. */
-enum kvmattr_status request_check_changeable(const struct policy_request *request)
+enum kvmattr_status request_check_changeable(const struct policy_request *request,
+					     struct kvmattr_range range)
 {
 	enum kvmattr_status status;
 	uint64_t gfn;
 
-	if (!request_find_page(&request->policy->pages, request->element->range,
-			       PAGE_IS_RAM | PAGE_IS_LOCKED, PAGE_IS_RAM, &gfn))
+	if (!request_find_page(&request->policy->pages, range, PAGE_IS_RAM | PAGE_IS_LOCKED,
+			       PAGE_IS_RAM, &gfn))
 		return KVMATTR_OK;
-	status = request_check_ram(request);
-	return status ? status : check_unlocked(request);
+	status = request_check_ram(request, range);
+	return status ? status : check_unlocked(request, range);
 }
 
 enum kvmattr_status request_refuse_inexpressible(const struct policy_request *request,

@@ -6,9 +6,6 @@
 #include <assert.h>
 #include <string.h>
 
-/* Changes that the log has room for when it is empty. */
-#define MAX_KEPT 131072u
-
 enum change_kind { CHANGED_PAGES, CHANGED_BYTES, CHANGED_MAP, CHANGED_LAYER, CHANGED_COUNTS };
 
 struct change {
@@ -40,15 +37,27 @@ struct change {
 	};
 };
 
-struct policy_undo_log {
-	struct change *changes;
+/* Changes come by the hundred thousand: in blocks, none of which is ever moved. */
+#define BLOCK_CHANGES 256u
+
+struct block {
+	struct block *previous;
 	size_t n;
-	size_t capacity;
+	struct change changes[BLOCK_CHANGES];
+};
+
+struct policy_undo_log {
+	struct block *last; /* which alone is not full; there is always one */
+	size_t n;           /* changes in all blocks */
+	size_t n_bytes;     /* that the changes own */
 };
 
 struct policy_undo_log *policy_undo_log_new(void)
 {
-	return allocate_one(struct policy_undo_log);
+	struct policy_undo_log *log = allocate_one(struct policy_undo_log);
+
+	log->last = allocate_one(struct block);
+	return log;
 }
 
 void policy_undo_log_free(struct policy_undo_log *log)
@@ -56,29 +65,60 @@ void policy_undo_log_free(struct policy_undo_log *log)
 	if (!log)
 		return;
 	policy_undo_log_clear(log);
-	free(log->changes);
+	free(log->last);
 	free(log);
+}
+
+/* NULL: there is none. */
+static struct change *last_change(struct policy_undo_log *log)
+{
+	return log->n ? &log->last->changes[log->last->n - 1] : NULL;
+}
+
+static void drop_last(struct policy_undo_log *log)
+{
+	struct block *block = log->last;
+
+	log->n--;
+	if (--block->n || !block->previous)
+		return;
+	log->last = block->previous;
+	free(block);
+}
+
+/* Frees what the change owns, up to *n leaves of a map.  Returns whether that is all. */
+static bool free_some(struct policy_undo_log *log, struct change *change, size_t *n)
+{
+	if (change->kind == CHANGED_BYTES) {
+		log->n_bytes -= change->bytes.n;
+		free(change->bytes.values);
+	} else if (change->kind == CHANGED_MAP) {
+		size_t n_bytes = attribute_map_memory(change->map.old);
+		bool is_freed = attribute_map_destroy_some(change->map.old, n);
+
+		log->n_bytes -= n_bytes - attribute_map_memory(change->map.old);
+		if (!is_freed)
+			return false;
+		free(change->map.old);
+	}
+	return true;
+}
+
+bool policy_undo_log_clear_some(struct policy_undo_log *log, size_t n)
+{
+	struct change *change;
+
+	while (n && (change = last_change(log)) && free_some(log, change, &n)) {
+		drop_last(log);
+		n -= n > 0;
+	}
+	return !log->n;
 }
 
 void policy_undo_log_clear(struct policy_undo_log *log)
 {
-	for (size_t i = 0; i < log->n; i++) {
-		struct change *change = &log->changes[i];
-
-		if (change->kind == CHANGED_MAP) {
-			attribute_map_destroy(change->map.old);
-			free(change->map.old);
-		} else if (change->kind == CHANGED_BYTES) {
-			free(change->bytes.values);
-		}
-	}
-	log->n = 0;
-	/* One element may have filled it with a change for every page of a large guest. */
-	if (log->capacity > MAX_KEPT) {
-		free(log->changes);
-		log->changes = NULL;
-		log->capacity = 0;
-	}
+	while (!policy_undo_log_clear_some(log, SIZE_MAX))
+		;
 }
 
 size_t policy_undo_log_size(const struct policy_undo_log *log)
@@ -86,12 +126,24 @@ size_t policy_undo_log_size(const struct policy_undo_log *log)
 	return log->n;
 }
 
+size_t policy_undo_log_memory(const struct policy_undo_log *log)
+{
+	return (log->n / BLOCK_CHANGES + 1) * sizeof(struct block) + log->n_bytes;
+}
+
 static struct change *add(struct policy_undo_log *log, enum change_kind kind)
 {
+	struct block *block = log->last;
 	struct change *change;
 
-	allocate_room(log->changes, log->n, log->capacity);
-	change = &log->changes[log->n++];
+	if (block->n == BLOCK_CHANGES) {
+		block = allocate(sizeof(*block));
+		block->previous = log->last;
+		block->n = 0;
+		log->last = block;
+	}
+	log->n++;
+	change = &block->changes[block->n++];
 	change->kind = kind;
 	return change;
 }
@@ -102,8 +154,10 @@ static struct change *add(struct policy_undo_log *log, enum change_kind kind)
  */
 static struct change *find_latest(struct policy_undo_log *log, const struct attribute_map *map)
 {
-	for (size_t back = 1; back <= 3 && back <= log->n; back++) {
-		struct change *change = &log->changes[log->n - back];
+	struct block *block = log->last;
+
+	for (size_t back = 1; back <= 3 && back <= block->n; back++) {
+		struct change *change = &block->changes[block->n - back];
 
 		if (change->kind != CHANGED_PAGES)
 			return NULL;
@@ -139,6 +193,7 @@ void undo_log_add_bytes(struct policy_undo_log *log, struct attribute_map *map, 
 	change->bytes.gfn = gfn;
 	change->bytes.n = n;
 	change->bytes.values = memcpy(allocate(n), values, n);
+	log->n_bytes += n;
 }
 
 void undo_log_add_map(struct policy_undo_log *log, struct attribute_map *map,
@@ -149,6 +204,7 @@ void undo_log_add_map(struct policy_undo_log *log, struct attribute_map *map,
 	change->map.map = map;
 	change->map.old = allocate_one(struct attribute_map);
 	*change->map.old = old;
+	log->n_bytes += attribute_map_memory(&old);
 }
 
 void undo_log_add_layer(struct policy_undo_log *log, struct layer *layer)
@@ -169,7 +225,7 @@ void undo_log_add_counts(struct policy_undo_log *log, struct policy *policy)
 	change->counts.n_private_pages = policy->n_private_pages;
 }
 
-static void take_back(struct policy *policy, struct change *change)
+static void take_back(struct policy *policy, struct policy_undo_log *log, struct change *change)
 {
 	switch (change->kind) {
 	case CHANGED_PAGES:
@@ -179,11 +235,13 @@ static void take_back(struct policy *policy, struct change *change)
 	case CHANGED_BYTES:
 		attribute_map_set_bytes(change->bytes.map, change->bytes.gfn, change->bytes.n,
 					change->bytes.values);
+		log->n_bytes -= change->bytes.n;
 		free(change->bytes.values);
 		return;
-	case CHANGED_MAP:
+	case CHANGED_MAP: /* whatever came into it since is taken back already: it is empty */
 		attribute_map_destroy(change->map.map);
 		*change->map.map = *change->map.old;
+		log->n_bytes -= attribute_map_memory(change->map.old);
 		free(change->map.old);
 		return;
 	case CHANGED_LAYER:
@@ -199,8 +257,19 @@ static void take_back(struct policy *policy, struct change *change)
 	abort(); /* a change of no kind */
 }
 
+bool policy_undo_some(struct policy *policy, struct policy_undo_log *log, size_t n)
+{
+	struct change *change;
+
+	for (; n && (change = last_change(log)); n--) {
+		take_back(policy, log, change);
+		drop_last(log);
+	}
+	return !log->n;
+}
+
 void policy_undo(struct policy *policy, struct policy_undo_log *log)
 {
-	while (log->n)
-		take_back(policy, &log->changes[--log->n]);
+	while (!policy_undo_some(policy, log, SIZE_MAX))
+		;
 }

@@ -3,11 +3,11 @@
 
 #include "daemon/allocate.h"
 #include "daemon/log.h"
+#include "thread.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -129,44 +129,32 @@ static struct archivist_job *take_over(struct archivist *archivist)
 	return job;
 }
 
-/* One at a time: whoever is told may submit and cancel others. */
-static void tell_all(struct archivist *archivist)
+/* Whoever is told may submit and cancel others.  Returns false if nobody is to be told. */
+static bool tell_one(struct archivist *archivist)
 {
-	struct archivist_job *job;
+	struct archivist_job *job = take_over(archivist);
 
-	while ((job = take_over(archivist))) {
-		job->done(job->context, job->was_run);
-		free(job);
-	}
+	if (!job)
+		return false;
+	job->done(job->context, job->was_run);
+	free(job);
+	return true;
 }
 
+/* One at a time: the event comes again for the others. */
 static void on_done(evutil_socket_t fd, short events, void *data)
 {
-	uint64_t n;
+	uint64_t one;
 
 	(void)events;
-	(void)!read(fd, &n, sizeof(n));
-	tell_all(data);
-}
-
-/* Signals are the event loop's. */
-static int start_thread(struct worker *worker)
-{
-	sigset_t all, before;
-	int error;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&worker->thread, NULL, work, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	worker->has_thread = !error;
-	return error;
+	(void)!read(fd, &one, sizeof(one));
+	tell_one(data);
 }
 
 struct archivist *archivist_new(struct event_base *base)
 {
 	struct archivist *archivist;
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
 
 	if (fd < 0)
 		return NULL;
@@ -214,7 +202,9 @@ struct archivist_job *archivist_submit(struct archivist *archivist,
 	job->done = done;
 	job->context = context;
 	if (!worker->has_thread && !archivist->is_stopping)
-		error = start_thread(worker);
+		error = -thread_start(work, worker, &worker->thread);
+	if (!error && !archivist->is_stopping)
+		worker->has_thread = true;
 	if (error)
 		run_here(job, error);
 	pthread_mutex_lock(&archivist->lock);
@@ -275,7 +265,8 @@ void archivist_free(struct archivist *archivist)
 	if (!archivist)
 		return;
 	stop(archivist);
-	tell_all(archivist);
+	while (tell_one(archivist))
+		;
 	for (int i = 0; i < 2; i++)
 		pthread_cond_destroy(&archivist->workers[i].wake);
 	pthread_mutex_destroy(&archivist->lock);

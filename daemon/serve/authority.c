@@ -3,9 +3,10 @@
 
 #include "daemon/allocate.h"
 #include "daemon/log.h"
+#include "protocol/kvmattr-types.h"
+#include "refusals.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <grp.h>
 #include <inttypes.h>
 #include <pwd.h>
@@ -22,9 +23,6 @@
 
 /* As systemd has it (UNIT_NAME_MAX), with a NUL. */
 #define UNIT_NAME_SIZE 256
-/* Denials in so long a time that are logged; the others are counted. */
-#define DENIALS_LOGGED   10u
-#define DENIALS_WINDOW_S 5
 
 enum word_kind { WORD_ALL, WORD_USER, WORD_GROUP, WORD_UNIT };
 
@@ -42,9 +40,8 @@ struct authority_list {
 
 struct authority {
 	const struct authority_list *lists[AUTHORITY_N_RIGHTS];
-	uint64_t number;        /* of these settings, from 1 on */
-	unsigned int n_denials; /* in this window */
-	struct event *window_end;
+	uint64_t number; /* of these settings, from 1 on */
+	struct refusals *refusals;
 };
 
 static const struct {
@@ -225,6 +222,16 @@ struct authority_peer authority_identify(int socket)
 	return peer;
 }
 
+struct log_about authority_about(const struct authority_peer *peer, const char *what)
+{
+	return (struct log_about){
+		.has_peer = true,
+		.pid = peer->pid,
+		.uid = peer->uid,
+		.method = what,
+	};
+}
+
 int authority_open_pidfd(int socket)
 {
 	int pidfd;
@@ -250,7 +257,8 @@ static void find_groups(int socket, struct facts *facts)
 /*
  * Where systemd itself has put the process; what a user's own manager makes below that does not
  * count.  The PID could be another process's by now, but not while the one that connected is there,
- * as it is if it can still be signalled after the look.  Returns 0 or a negative errno.
+ * as it is if it can still be signalled after the look.  Returns 0 or a negative errno: -EACCES if
+ * the process is there and /proc does not show it.
  */
 static int find_unit(const struct authority_peer *peer, struct facts *facts)
 {
@@ -264,6 +272,8 @@ static int find_unit(const struct authority_peer *peer, struct facts *facts)
 		r = sd_pid_get_slice(peer->pid, &facts->slice);
 	if (pidfd_send_signal(pidfd, 0, NULL, 0) < 0 && errno != EPERM)
 		r = -errno;
+	else if (r == -ESRCH)
+		r = -EACCES;
 	close(pidfd);
 	if (r >= 0 || r == -ENODATA)
 		return 0;
@@ -271,6 +281,20 @@ static int find_unit(const struct authority_peer *peer, struct facts *facts)
 	free(facts->slice);
 	facts->unit = facts->slice = NULL;
 	return r;
+}
+
+static const char *why_unit_is_unknown(int error)
+{
+	switch (error) {
+	case EACCES:
+		return "/proc hides it (ProtectProc=, see kvmattrd(8))";
+	case ENOPROTOOPT:
+		return "that takes Linux 6.5";
+	case ESRCH:
+		return "it has ended";
+	default:
+		return strerror(error);
+	}
 }
 
 /* A slice is named after those that it is in: a-b.slice is in a.slice, and all are in -.slice. */
@@ -324,12 +348,19 @@ static bool is_listed(const struct authority_peer *peer, const struct facts *fac
 	return false;
 }
 
-static bool has_word(const struct authority *authority, enum word_kind kind)
+static bool has_word(const struct authority_list *list, enum word_kind kind)
+{
+	for (size_t i = 0; list && i < list->n; i++)
+		if (list->words[i].kind == kind)
+			return true;
+	return false;
+}
+
+static bool is_asked_for(const struct authority *authority, enum word_kind kind)
 {
 	for (size_t i = 0; i < AUTHORITY_N_RIGHTS; i++)
-		for (size_t j = 0; authority->lists[i] && j < authority->lists[i]->n; j++)
-			if (authority->lists[i]->words[j].kind == kind)
-				return true;
+		if (has_word(authority->lists[i], kind))
+			return true;
 	return false;
 }
 
@@ -339,9 +370,9 @@ static unsigned int judge(const struct authority *authority, struct authority_pe
 	struct facts facts = { 0 };
 	unsigned int verdict = 0;
 
-	if (has_word(authority, WORD_GROUP))
+	if (is_asked_for(authority, WORD_GROUP))
 		find_groups(peer->socket, &facts);
-	if (has_word(authority, WORD_UNIT))
+	if (is_asked_for(authority, WORD_UNIT))
 		peer->unit_error = -find_unit(peer, &facts);
 	for (unsigned int i = 0; i < AUTHORITY_N_RIGHTS; i++)
 		if (is_listed(peer, &facts, authority->lists[i]))
@@ -370,20 +401,7 @@ bool authority_allows(const struct authority *authority, enum authority_right ri
 
 /* ---- The daemon's ---------------------------------------------------------------------------- */
 
-static void end_window(evutil_socket_t unused, short events, void *context)
-{
-	struct authority *authority = context;
-
-	(void)unused;
-	(void)events;
-	if (authority->n_denials > DENIALS_LOGGED)
-		log_write(LOG_LEVEL_WARNING,
-			  "%u more denials in the last %d s were not logged one by one",
-			  authority->n_denials - DENIALS_LOGGED, DENIALS_WINDOW_S);
-	authority->n_denials = 0;
-}
-
-struct authority *authority_new(struct event_base *base)
+struct authority *authority_new(struct refusals *refusals)
 {
 	struct authority *authority = allocate_one(struct authority);
 
@@ -392,19 +410,34 @@ struct authority *authority_new(struct event_base *base)
 	(void)getpwnam(" ");
 	(void)getgrnam(" ");
 	authority->number = 1;
-	authority->window_end = evtimer_new(base, end_window, authority);
+	authority->refusals = refusals;
 	return authority;
 }
 
 void authority_free(struct authority *authority)
 {
-	event_free(authority->window_end);
 	free(authority);
+}
+
+/* PID 1 is another user's, as most peers are: where /proc hides that, it hides them as well. */
+static void warn_of_hidden_units(enum authority_right right)
+{
+	char *unit = NULL;
+
+	if (sd_pid_get_unit(1, &unit) == -ESRCH)
+		log_write(LOG_LEVEL_WARNING,
+			  "'%s' in section [authority] names units, but /proc shows the daemon no "
+			  "process of other users: nobody else is in a unit. Set "
+			  "ProtectProc=default for the daemon's unit, see kvmattrd(8)",
+			  rights[right].setting);
+	free(unit);
 }
 
 void authority_set(struct authority *authority, enum authority_right right,
 		   const struct authority_list *list)
 {
+	if (has_word(list, WORD_UNIT))
+		warn_of_hidden_units(right);
 	authority->lists[right] = list;
 	authority->number++;
 }
@@ -412,20 +445,20 @@ void authority_set(struct authority *authority, enum authority_right right,
 void authority_deny(struct authority *authority, enum authority_right right,
 		    const struct authority_peer *peer, const char *what, char *text, size_t size)
 {
-	static const struct timeval window = { DENIALS_WINDOW_S, 0 };
+	struct log_about about = authority_about(peer, what);
+	char unit[128] = "";
 
+	if (peer->unit_error)
+		snprintf(unit, sizeof(unit), "; its unit is not known: %s",
+			 why_unit_is_unknown(peer->unit_error));
 	snprintf(text, size,
-		 "%s is for %s, and UID %u is none; '%s' in kvmattrd.conf(5) lists them", what,
-		 rights[right].role, peer->uid, rights[right].setting);
-	if (!authority->n_denials++)
-		evtimer_add(authority->window_end, &window);
-	if (authority->n_denials > DENIALS_LOGGED)
-		return;
-	log_write(
-		LOG_LEVEL_WARNING,
+		 "%s is for %s, and UID %u is none; '%s' in kvmattrd.conf(5) lists them%s", what,
+		 rights[right].role, peer->uid, rights[right].setting, unit);
+	about.status = kvmattr_status_name(KVMATTR_ACCESS_DENIED);
+	about.setting = rights[right].setting;
+	refusals_log(
+		authority->refusals, REFUSAL_ACCESS_DENIED, about,
 		"denied: %s, to PID %d, UID %u, GID %u: '%s' in section [authority] does not list "
-		"it%s%s",
-		what, (int)peer->pid, peer->uid, peer->gid, rights[right].setting,
-		peer->unit_error ? "; its unit is not known: " : "",
-		peer->unit_error ? strerror(peer->unit_error) : "");
+		"it%s",
+		what, (int)peer->pid, peer->uid, peer->gid, rights[right].setting, unit);
 }

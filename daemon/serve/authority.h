@@ -2,19 +2,21 @@
 /*
  * Who may do what: register a VM, observe, operate.
  *
- * For each of these rights a setting lists who has it, by user, by group, or by the systemd unit that
- * the peer runs in.  Root and the user that the daemon runs as have all of them, whatever is listed,
- * so that no setting locks out whoever could mend it; and who operates observes, too.
+ * For each of these rights a setting lists who has it, by user, by group, or by the systemd unit
+ * that the peer runs in.  Root and the user that the daemon runs as have all of them, whatever is
+ * listed, so that no setting locks out whoever could mend it; and who operates observes, too.
  *
  * Who a peer is the kernel noted when it connected, and that is what counts, whoever holds the
  * connection by now.  Nothing of it is kept here but the verdict, which holds until other settings
  * are there: so a peer costs the same, however many groups it has and however often it asks.
  *
- * Sockets that were opened for agents, and sessions that are resumed with their token, are no matter
- * of this room: whoever holds the descriptor, or knows the token, has the right.
+ * Sockets that were opened for agents, and sessions that are resumed with their token, are no
+ * matter of this room: whoever holds the descriptor, or knows the token, has the right.
  */
 #ifndef KVMATTRD_AUTHORITY_H
 #define KVMATTRD_AUTHORITY_H
+
+#include "daemon/log.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,7 +24,7 @@
 #include <sys/types.h>
 
 struct authority;
-struct event_base;
+struct refusals;
 
 enum authority_right {
 	AUTHORITY_REGISTER,
@@ -65,6 +67,8 @@ struct authority_peer {
 };
 
 struct authority_peer authority_identify(int socket);
+/* For the log: this peer, and the method or message that it asked for. */
+struct log_about authority_about(const struct authority_peer *peer, const char *what);
 /*
  * A descriptor of the process that connected, or a negative errno: -ESRCH if it has ended,
  * -ENOPROTOOPT before Linux 6.5.
@@ -78,15 +82,17 @@ bool authority_allows(const struct authority *authority, enum authority_right ri
 /* ---- The daemon's ---------------------------------------------------------------------------- */
 
 /* Nobody but root and the daemon's own user has any right, until authority_set(). */
-struct authority *authority_new(struct event_base *base);
+struct authority *authority_new(struct refusals *refusals);
 void authority_free(struct authority *authority);
-/* Who has a right from now on.  The list is the caller's, and stays as it is until the next call. */
+/*
+ * Who has a right from now on.  The list is the caller's, and stays as it is until the next call.
+ */
 void authority_set(struct authority *authority, enum authority_right right,
 		   const struct authority_list *list);
 
 /*
- * Logs that the peer was denied what it asked for, a method or message, and writes why into text, for
- * the peer.  A flood of them is counted instead of logged.
+ * Logs that the peer was denied what it asked for, a method or message (refusals.h), and writes why
+ * into text, for the peer.
  */
 void authority_deny(struct authority *authority, enum authority_right right,
 		    const struct authority_peer *peer, const char *what, char *text, size_t size);

@@ -4,6 +4,8 @@
 #include "events.h"
 #include "import.h"
 #include "jsonrpc.h"
+#include "listener.h"
+#include "memory.h"
 #include "methods.h"
 #include "question.h"
 
@@ -15,7 +17,6 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <event2/listener.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -24,25 +25,26 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* How long calls are made between two turns of the event loop, all clients together. */
-#define SLICE_US 1000u
+/* How long calls of one client are made in a turn. */
+#define TURN_US 250u
 /* Bytes of a client that are read ahead of the request that is being answered. */
 #define READ_AHEAD (64u * 1024)
+/* Bytes of memory that a request may take and is not charged for. */
+#define SHORT_REQUEST (128u * 1024)
 /* Of an error's line that answers no call. */
 #define ERROR_SIZE 512
-/* After an accept() that failed for want of descriptors. */
-#define ACCEPT_PAUSE_S 1
 
 struct client {
-	TAILQ_ENTRY(client) list; /* control.waiting or control.busy */
+	TAILQ_ENTRY(client) list;
 	struct control *control;
 	struct bufferevent *connection;
 	struct evbuffer *unsent; /* made in this turn */
 	struct jsonrpc *rpc;
 	struct method_peer peer;
 	struct user_charge charge;
+	struct turn turn;              /* asked for where there may be something to do */
 	struct event *missed_too_long; /* pending while it has missed events and was not told */
-	bool is_busy;                  /* there may be something to do: it is in control.busy */
+	bool is_paused;                /* it is not read: what was read ahead comes first */
 	bool is_ended; /* the peer has shut down its side; what it asked is still answered */
 };
 
@@ -50,12 +52,8 @@ TAILQ_HEAD(client_list, client);
 
 struct control {
 	struct daemon *daemon;
-	struct evconnlistener *listener;
-	struct event *slice;
-	struct event *accept_again;
-	struct client_list waiting;
-	struct client_list busy;  /* the first is next */
-	uint64_t rested_since_us; /* monotonic: the end of the last slice */
+	struct listener *listener;
+	struct client_list clients;
 	struct questions *questions;
 	struct control_statistics statistics;
 };
@@ -84,9 +82,25 @@ static void client_write(void *context, const char *bytes, size_t n)
 	}
 }
 
+/* What short requests take is no matter: there are so few clients. */
+static bool client_may_hold(void *context, size_t n_bytes)
+{
+	struct client *client = context;
+	struct daemon *daemon = client->control->daemon;
+	char text[256];
+
+	if (n_bytes <= SHORT_REQUEST)
+		return true;
+	if (!memory_allow(daemon, client->peer.who.uid, n_bytes, text, sizeof(text), NULL))
+		return false;
+	users_hold(&daemon->users, &client->charge, n_bytes);
+	return true;
+}
+
 static const struct jsonrpc_ops client_ops = {
 	.dispatch = client_dispatch,
 	.write = client_write,
+	.may_hold = client_may_hold,
 };
 
 static void client_free(struct client *client)
@@ -95,8 +109,9 @@ static void client_free(struct client *client)
 
 	/* first: what is cancelled below may be an event */
 	subscription_free(client->peer.subscription);
-	TAILQ_REMOVE(client->is_busy ? &control->busy : &control->waiting, client, list);
+	TAILQ_REMOVE(&control->clients, client, list);
 	control->statistics.clients--;
+	turn_end(&control->daemon->turns, &client->turn);
 	users_release(&control->daemon->users, &client->charge);
 	if (client->peer.is_waiting)
 		client->peer.cancel(client->peer.context);
@@ -106,29 +121,6 @@ static void client_free(struct client *client)
 	bufferevent_free(client->connection);
 	jsonrpc_free(client->rpc);
 	free(client);
-}
-
-/* A turn of the loop later, because an event activated at once would keep all others waiting. */
-static void schedule(struct control *control)
-{
-	static const struct timeval at_once = { 0, 0 };
-
-	if (TAILQ_EMPTY(&control->busy))
-		evtimer_del(control->slice);
-	else if (!evtimer_pending(control->slice, NULL))
-		evtimer_add(control->slice, &at_once);
-}
-
-static void client_set_busy(struct client *client, bool is_busy)
-{
-	struct control *control = client->control;
-
-	if (client->is_busy == is_busy)
-		return;
-	TAILQ_REMOVE(client->is_busy ? &control->busy : &control->waiting, client, list);
-	client->is_busy = is_busy;
-	TAILQ_INSERT_TAIL(is_busy ? &control->busy : &control->waiting, client, list);
-	schedule(control);
 }
 
 static struct client *client_of(void *peer)
@@ -142,7 +134,7 @@ static void client_finish(struct method_peer *peer, struct jsonrpc_answer *answe
 	struct client *client = client_of(peer);
 
 	jsonrpc_finish(client->rpc, answer);
-	client_set_busy(client, true);
+	turn_ask_later(&client->turn);
 }
 
 static size_t client_unread(const struct client *client)
@@ -157,8 +149,9 @@ static bool client_is_full(const struct client *client)
 }
 
 /*
- * Ends the turn: what the socket takes at once goes without waiting for it to be writable, which
- * costs more than the answer itself.  A connection that is broken is the bufferevent's to find out.
+ * At the end of a turn: what the socket takes at once goes without waiting for it to be writable,
+ * which costs more than the answer itself.  A connection that is broken is the bufferevent's to
+ * find out.
  */
 static void client_send(struct client *client)
 {
@@ -181,7 +174,7 @@ static void client_wake(void *peer)
 
 	if (subscription && subscription_has_missed(subscription))
 		evtimer_add(client->missed_too_long, &missed_grace);
-	client_set_busy(client, true);
+	turn_ask_later(&client->turn);
 }
 
 static void on_missed_too_long(evutil_socket_t unused, short events, void *context)
@@ -197,10 +190,11 @@ static void on_missed_too_long(evutil_socket_t unused, short events, void *conte
 		evtimer_add(client->missed_too_long, &missed_grace);
 		return;
 	}
-	log_write(LOG_LEVEL_INFO,
-		  "a client of the control socket (PID %d) that subscribed to events has not read "
-		  "them; it is disconnected",
-		  client->peer.who.pid);
+	log_with_id(
+		LOG_ID_SUBSCRIBER_DROPPED, authority_about(&client->peer.who, "event.subscribe"),
+		"a client of the control socket (PID %d) that subscribed to events has not read "
+		"them; it is disconnected",
+		client->peer.who.pid);
 	client->control->statistics.clients_too_slow++;
 	client_free(client);
 }
@@ -306,72 +300,64 @@ static void client_rest(struct client *client)
 	jsonrpc_end(client->rpc);
 	client_send(client);
 	if (jsonrpc_has_work(client->rpc))
-		client_set_busy(client, true);
+		turn_ask_later(&client->turn);
 	else if (!client_unread(client))
 		client_free(client);
 }
 
-/* One thing for one client.  Where that leaves it with nothing to do, its turn is over. */
-static void work(struct client *client)
+/*
+ * As much is read ahead as may be: above the watermark, libevent would call on_read() again and
+ * again until something is taken, which may be when the peer has read its answers.
+ */
+static void client_read_or_pause(struct client *client)
 {
-	struct control *control = client->control;
-	bool was_full;
+	bool is_full = evbuffer_get_length(bufferevent_get_input(client->connection)) >= READ_AHEAD;
 
-	/* to the end: the others first */
-	TAILQ_REMOVE(&control->busy, client, list);
-	TAILQ_INSERT_TAIL(&control->busy, client, list);
-	if (client_step(client))
-		return;
+	if (is_full != client->is_paused)
+		(is_full ? bufferevent_disable : bufferevent_enable)(client->connection, EV_READ);
+	client->is_paused = is_full;
+}
+
+/*
+ * Some steps of one client.  Where they leave it with nothing to do, it asks for no other turn
+ * until something comes.
+ */
+static void client_take_turn(void *context)
+{
+	struct client *client = context;
+	uint64_t end_us = clock_now_us(CLOCK_MONOTONIC) + TURN_US;
+	bool has_more, was_full;
+
+	do
+		has_more = client_step(client);
+	while (has_more && clock_now_us(CLOCK_MONOTONIC) < end_us);
+	if (!jsonrpc_has_work(client->rpc) && !jsonrpc_is_waiting(client->rpc))
+		users_hold(&client->control->daemon->users, &client->charge, 0);
+	client_read_or_pause(client);
 	was_full = client_is_full(client);
 	client_send(client);
-	if (was_full && !client_is_full(client))
-		return;
-	client_set_busy(client, false);
-	client_rest(client);
+	if (has_more || (was_full && !client_is_full(client)))
+		turn_ask_later(&client->turn);
+	else
+		client_rest(client);
 }
 
-static void run_slice(struct control *control)
-{
-	uint64_t deadline_us = clock_now_us(CLOCK_MONOTONIC) + SLICE_US;
-	struct client *client;
-
-	while ((client = TAILQ_FIRST(&control->busy))) {
-		work(client);
-		control->rested_since_us = clock_now_us(CLOCK_MONOTONIC);
-		if (control->rested_since_us >= deadline_us)
-			break;
-	}
-	TAILQ_FOREACH (client, &control->busy, list)
-		client_send(client);
-	schedule(control);
-}
-
-static void on_slice(evutil_socket_t unused, short events, void *context)
-{
-	(void)unused;
-	(void)events;
-	run_slice(context);
-}
-
-/* Alone, a call is made at once; but so that the control socket takes half of the time at most. */
 static void on_read(struct bufferevent *connection, void *context)
 {
 	struct client *client = context;
-	struct control *control = client->control;
-	bool is_alone = TAILQ_EMPTY(&control->busy) &&
-			clock_now_us(CLOCK_MONOTONIC) - control->rested_since_us >= SLICE_US;
 
 	(void)connection;
-	client_set_busy(client, true);
-	if (is_alone)
-		run_slice(control);
+	client_read_or_pause(client);
+	turn_ask(&client->control->daemon->turns, &client->turn);
 }
 
 /* The peer has read so much that little is left. */
 static void on_write(struct bufferevent *connection, void *context)
 {
+	struct client *client = context;
+
 	(void)connection;
-	client_set_busy(context, true);
+	turn_ask_later(&client->turn);
 }
 
 static void on_event(struct bufferevent *connection, short events, void *context)
@@ -386,7 +372,7 @@ static void on_event(struct bufferevent *connection, short events, void *context
 		/* or what is told would have no end, either */
 		subscription_free(client->peer.subscription);
 		client->peer.subscription = NULL;
-		client_set_busy(client, true);
+		turn_ask_later(&client->turn);
 	}
 }
 
@@ -403,14 +389,16 @@ static void refuse_client(struct control *control, evutil_socket_t socket,
 	close(socket);
 }
 
-static bool is_room(const struct control *control, uid_t uid, char *text, size_t size)
+static bool is_room(const struct control *control, const struct authority_peer *peer, char *text,
+		    size_t size)
 {
 	if (control->statistics.clients < CONTROL_MAX_CLIENTS)
-		return users_allow(control->daemon, uid, USER_CLIENT, text, size);
+		return users_allow(control->daemon, peer->pid, peer->uid, USER_CLIENT, text, size);
 	snprintf(text, size,
 		 "there are %u connections already, as many as there may be; close one and try "
 		 "again",
 		 CONTROL_MAX_CLIENTS);
+	users_log_limit(control->daemon, peer->pid, peer->uid, "the control socket", NULL, text);
 	return false;
 }
 
@@ -426,48 +414,46 @@ static bool is_admitted(struct control *control, struct authority_peer *peer)
 		refuse_client(control, peer->socket, KVMATTR_ACCESS_DENIED, text);
 		return false;
 	}
-	if (is_room(control, peer->uid, text, sizeof(text)))
+	if (is_room(control, peer, text, sizeof(text)))
 		return true;
 	refuse_client(control, peer->socket, KVMATTR_LIMIT_EXCEEDED, text);
 	return false;
 }
 
-static void on_connection(struct evconnlistener *listener, evutil_socket_t socket,
-			  struct sockaddr *address, int size, void *context)
+static void take_in(void *context, struct authority_peer *peer)
 {
-	struct authority_peer peer = authority_identify(socket);
 	struct control *control = context;
 	struct client *client;
 
-	(void)listener;
-	(void)address;
-	(void)size;
-	if (!is_admitted(control, &peer))
+	if (!is_admitted(control, peer))
 		return;
 	client = allocate_one(struct client);
 	client->control = control;
 	client->unsent = evbuffer_new();
 	if (client->unsent)
-		client->connection = bufferevent_socket_new(control->daemon->base, socket,
+		client->connection = bufferevent_socket_new(control->daemon->base, peer->socket,
 							    BEV_OPT_CLOSE_ON_FREE);
 	if (!client->connection) {
 		if (client->unsent)
 			evbuffer_free(client->unsent);
 		free(client);
-		refuse_client(control, socket, KVMATTR_LIMIT_EXCEEDED, "there is no memory left");
+		refuse_client(control, peer->socket, KVMATTR_LIMIT_EXCEEDED,
+			      "there is no memory left");
 		return;
 	}
 	client->rpc = jsonrpc_new(&client_ops, client);
 	client->missed_too_long = evtimer_new(control->daemon->base, on_missed_too_long, client);
 	client->peer = (struct method_peer){
-		.who = peer,
+		.who = *peer,
 		.questions = control->questions,
 		.finish = client_finish,
 		.wake = client_wake,
 	};
-	TAILQ_INSERT_TAIL(&control->waiting, client, list);
+	TAILQ_INSERT_TAIL(&control->clients, client, list);
 	control->statistics.clients++;
-	users_charge(&control->daemon->users, peer.uid, USER_CLIENT, &client->charge);
+	users_charge(&control->daemon->users, peer->uid, USER_CLIENT, &client->charge);
+	turn_init(&control->daemon->turns, &client->turn, users_share(&client->charge),
+		  client_take_turn, client);
 	control->statistics.clients_accepted++;
 	bufferevent_setcb(client->connection, on_read, on_write, on_event, client);
 	bufferevent_setwatermark(client->connection, EV_READ, 0, READ_AHEAD);
@@ -475,47 +461,19 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t socke
 	bufferevent_enable(client->connection, EV_READ | EV_WRITE);
 }
 
-/* Out of descriptors, most likely: the connection that waits would wake the loop for ever. */
-static void on_accept_error(struct evconnlistener *listener, void *context)
-{
-	static const struct timeval pause = { ACCEPT_PAUSE_S, 0 };
-	struct control *control = context;
-
-	evconnlistener_disable(listener);
-	evtimer_add(control->accept_again, &pause);
-}
-
-static void on_accept_again(evutil_socket_t unused, short events, void *context)
-{
-	struct control *control = context;
-
-	(void)unused;
-	(void)events;
-	evconnlistener_enable(control->listener);
-}
-
 int control_new(struct daemon *daemon, int listening_socket, struct control **ret)
 {
 	struct control *control = allocate_one(struct control);
 
 	control->daemon = daemon;
-	TAILQ_INIT(&control->waiting);
-	TAILQ_INIT(&control->busy);
-	control->slice = evtimer_new(daemon->base, on_slice, control);
-	control->accept_again = evtimer_new(daemon->base, on_accept_again, control);
+	TAILQ_INIT(&control->clients);
 	control->questions = questions_new(daemon);
-	if (control->slice && control->accept_again && control->questions &&
-	    evutil_make_socket_nonblocking(listening_socket) == 0)
-		/* backlog 0: it listens already */
-		control->listener = evconnlistener_new(
-			daemon->base, on_connection, control,
-			LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, listening_socket);
-	if (!control->listener) {
+	if (!control->questions) {
 		close(listening_socket);
 		control_free(control);
 		return -ENOMEM;
 	}
-	evconnlistener_set_error_cb(control->listener, on_accept_error);
+	control->listener = listener_new(daemon, listening_socket, take_in, control);
 	*ret = control;
 	return 0;
 }
@@ -526,15 +484,10 @@ void control_free(struct control *control)
 
 	if (!control)
 		return;
-	if (control->listener)
-		evconnlistener_free(control->listener);
-	while ((client = TAILQ_FIRST(&control->waiting)) || (client = TAILQ_FIRST(&control->busy)))
+	listener_free(control->listener);
+	while ((client = TAILQ_FIRST(&control->clients)))
 		client_free(client);
 	questions_free(control->questions);
-	if (control->slice)
-		event_free(control->slice);
-	if (control->accept_again)
-		event_free(control->accept_again);
 	free(control);
 }
 

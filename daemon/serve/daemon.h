@@ -10,6 +10,7 @@
 
 #include "daemon/vm.h"
 #include "protocol/wire.h"
+#include "turns.h"
 #include "users.h"
 #include "vm-journal.h"
 
@@ -19,8 +20,10 @@
 #include <time.h>
 
 struct authority;
+struct refusals;
 struct session;
 struct events;
+struct memory;
 struct executor_link;
 struct fd_store;
 struct service_manager;
@@ -41,9 +44,13 @@ struct hosted_vm {
 	bool is_doomed;   /* to be released as soon as nothing of it is on the stack */
 	enum kvmattr_status doom_status;
 	char doom_text[WIRE_TEXT_SIZE];
-	struct event *doom;
+	struct turn share;         /* of the loop's time: all that is done for this VM */
+	struct turn end;           /* its release */
+	struct turn timed_out;     /* the state machine's timer */
+	struct turn own;           /* where the state machine goes on */
 	struct user_charge charge; /* the owner's, as long as it has descriptors here */
-	struct vm *vm; /* NULL until the executor has answered the probe of a registration */
+	struct vm *vm;    /* NULL until the executor has answered the probe of a registration */
+	struct vm *ended; /* what is still to be freed of it, when it is released */
 	struct vm_journal *journal; /* as long as vm */
 	unsigned int n_views;
 	struct wire_view views[KVMATTR_N_VTLS]; /* the pins; once probed, abi and supported bits */
@@ -83,11 +90,15 @@ struct daemon_limits {
 	unsigned int max_sessions_per_user;
 	unsigned int max_clients_per_user;  /* of the control socket */
 	unsigned int max_updates_in_flight; /* of one session */
-	unsigned int owner_grace_ms;        /* for owners, after a restart of the daemon */
+	uint64_t max_map_bytes;             /* of one VM */
+	uint64_t max_memory_bytes;          /* of all that peers bring about */
+	uint64_t max_memory_bytes_per_user;
+	unsigned int owner_grace_ms; /* for owners, after a restart of the daemon */
 };
 
 struct daemon {
 	struct event_base *base;
+	struct turns turns;
 	struct daemon_limits limits;
 	bool allow_simulated;
 	char agent_socket[WIRE_PATH_SIZE]; /* absolute; "": too long to be told */
@@ -97,7 +108,9 @@ struct daemon {
 	struct service_manager *manager; /* NULL: it does not serve yet, or any more */
 	struct events *events;
 	struct authority *authority;
+	struct refusals *refusals;
 	struct users users;
+	struct memory *memory;
 	LIST_HEAD(, hosted_vm) vms; /* the newest first */
 	unsigned int n_vms;
 	uint64_t last_vm_number;
@@ -123,6 +136,11 @@ struct daemon {
  * journals_path and fd_store are the caller's to set, and to clean up.
  */
 void daemon_init(struct daemon *daemon, struct event_base *base);
+/*
+ * Events, and in turns what they brought, until event_base_loopbreak().  Returns 0 or a negative
+ * errno.
+ */
+__attribute__((warn_unused_result)) int daemon_loop(struct daemon *daemon);
 /*
  * Stops: every connection is closed without a word, every VM is left as it is, for the next daemon
  * to recover.

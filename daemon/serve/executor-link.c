@@ -4,12 +4,12 @@
 #include "daemon/allocate.h"
 #include "protocol/executor.h"
 #include "protocol/seqpacket.h"
+#include "thread.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +27,8 @@ struct executor_link {
 	uint32_t n_targets;
 	const struct executor_link_ops *ops;
 	void *context;
+	struct turns *turns;
+	struct turn turn;
 	struct event *readable;
 	enum request request; /* under way */
 	bool is_restored;     /* and has not answered a probe of ours */
@@ -38,11 +40,20 @@ struct executor_link {
 	uint8_t *buffer;     /* WIRE_MAX_MESSAGE bytes, for both directions */
 };
 
-static void receive(int socket, short events, void *argument);
+static void receive(void *argument);
 
-struct executor_link *executor_link_new(struct event_base *base, int socket, uint32_t n_targets,
-					bool is_restored, const struct executor_link_ops *ops,
-					void *context)
+static void can_be_received(int socket, short events, void *argument)
+{
+	struct executor_link *link = argument;
+
+	(void)socket;
+	(void)events;
+	turn_ask(link->turns, &link->turn);
+}
+
+struct executor_link *executor_link_new(struct daemon *daemon, struct turn *share, int socket,
+					uint32_t n_targets, bool is_restored,
+					const struct executor_link_ops *ops, void *context)
 {
 	struct executor_link *link = allocate_one(struct executor_link);
 	const int room = 4 * (int)WIRE_MAX_MESSAGE;
@@ -59,7 +70,10 @@ struct executor_link *executor_link_new(struct event_base *base, int socket, uin
 	link->buffer = allocate(WIRE_MAX_MESSAGE);
 	/* Whatever the VMM set it to; if it fails, sending will say so. */
 	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	link->readable = event_new(base, socket, EV_READ | EV_PERSIST, receive, link);
+	link->turns = &daemon->turns;
+	turn_init(link->turns, &link->turn, share, receive, link);
+	link->readable =
+		event_new(daemon->base, socket, EV_READ | EV_PERSIST, can_be_received, link);
 	event_add(link->readable, NULL);
 	return link;
 }
@@ -68,6 +82,7 @@ void executor_link_leave(struct executor_link *link)
 {
 	if (!link)
 		return;
+	turn_end(link->turns, &link->turn);
 	event_free(link->readable);
 	close(link->socket);
 	free(link->sizes);
@@ -92,7 +107,9 @@ bool executor_link_has_calls(const struct executor_link *link)
 {
 	char byte;
 
-	/* An answer that is there, though not received yet, and the end both say that it is done. */
+	/*
+	 * An answer that is there, though not received yet, and the end both say that it is done.
+	 */
 	return link && (link->request == REQUEST_CALLS || link->is_restored) && !link->why_gone &&
 	       recv(link->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
@@ -108,7 +125,7 @@ static void lose(struct executor_link *link, const char *why)
 	if (link->why_gone)
 		return;
 	link->why_gone = why;
-	event_active(link->readable, EV_TIMEOUT, 0);
+	turn_ask_later(&link->turn);
 }
 
 static void request(struct executor_link *link, enum request kind, size_t size)
@@ -224,16 +241,16 @@ static void break_off(struct executor_link *link, const char *field)
 	link->why_gone = link->what_broke;
 }
 
-static void receive(int socket, short events, void *argument)
+static void receive(void *argument)
 {
 	struct executor_link *link = argument;
 	struct seqpacket_fds fds;
 	const char *bad;
 	ssize_t n;
 
-	(void)events;
 	if (!link->why_gone) {
-		n = seqpacket_receive(socket, link->buffer, WIRE_MAX_MESSAGE, &fds, MSG_DONTWAIT);
+		n = seqpacket_receive(link->socket, link->buffer, WIRE_MAX_MESSAGE, &fds,
+				      MSG_DONTWAIT);
 		if (n == -EAGAIN)
 			return;
 		if (n == -EMSGSIZE || n == -EBADMSG) {
@@ -271,24 +288,8 @@ static void *run_thread(void *argument)
 	return NULL;
 }
 
-/* The thread ends when the link closes its end; nobody waits for a call that KVM still makes. */
-static int start_thread(struct thread *thread)
-{
-	sigset_t all, before;
-	pthread_t id;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&id, NULL, run_thread, thread);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (!r)
-		pthread_detach(id);
-	return -r;
-}
-
-int executor_link_new_thread(struct event_base *base, const int *fds, uint32_t n_targets,
-			     const struct executor_link_ops *ops, void *context,
+int executor_link_new_thread(struct daemon *daemon, struct turn *share, const int *fds,
+			     uint32_t n_targets, const struct executor_link_ops *ops, void *context,
 			     struct executor_link **ret)
 {
 	struct thread *thread;
@@ -311,8 +312,9 @@ int executor_link_new_thread(struct event_base *base, const int *fds, uint32_t n
 		else
 			thread->fds[thread->executor.n_targets++] = fd;
 	}
+	/* It ends when the link closes its end; nobody waits for a call that KVM still makes. */
 	if (!r)
-		r = start_thread(thread);
+		r = thread_start(run_thread, thread, NULL);
 	if (r < 0) {
 		for (uint32_t i = 0; i < thread->executor.n_targets; i++)
 			close(thread->fds[i]);
@@ -321,6 +323,6 @@ int executor_link_new_thread(struct event_base *base, const int *fds, uint32_t n
 		close(sockets[1]);
 		return r;
 	}
-	*ret = executor_link_new(base, sockets[0], n_targets, false, ops, context);
+	*ret = executor_link_new(daemon, share, sockets[0], n_targets, false, ops, context);
 	return 0;
 }

@@ -13,6 +13,7 @@
 #ifndef KVMATTRD_EXECUTOR_LINK_H
 #define KVMATTRD_EXECUTOR_LINK_H
 
+#include "daemon.h"
 #include "daemon/policy/plan.h"
 #include "protocol/wire.h"
 
@@ -26,20 +27,25 @@ struct executor_link_ops {
 	void (*probed)(void *context, const struct wire_probe_result *results);
 	/* n_done calls were done; then, if error, one that failed after n_partial pages. */
 	void (*called)(void *context, size_t n_done, int error, uint64_t n_partial);
-	/* Nothing can be carried out any more.  Called once at most, and never from within a call. */
+	/*
+	 * Nothing can be carried out any more.  Called once at most, and never from within a call.
+	 */
 	void (*gone)(void *context, const char *why);
 };
 
-/* The socket is the link's from then on.  is_restored: probe it first. */
-struct executor_link *executor_link_new(struct event_base *base, int socket, uint32_t n_targets,
-					bool is_restored, const struct executor_link_ops *ops,
-					void *context);
+/*
+ * The socket is the link's from then on.  is_restored: probe it first.  share: whose time it takes
+ * to hear what the executor says.
+ */
+struct executor_link *executor_link_new(struct daemon *daemon, struct turn *share, int socket,
+					uint32_t n_targets, bool is_restored,
+					const struct executor_link_ops *ops, void *context);
 /*
  * An executor in a thread of the daemon, for a kernel that takes our calls on these VM fds, which
  * stay the caller's.  Returns 0 or a negative errno.
  */
 __attribute__((warn_unused_result)) int executor_link_new_thread(
-	struct event_base *base, const int *fds, uint32_t n_targets,
+	struct daemon *daemon, struct turn *share, const int *fds, uint32_t n_targets,
 	const struct executor_link_ops *ops, void *context, struct executor_link **ret);
 /* Ends the connection.  NULL is fine, here and below. */
 void executor_link_free(struct executor_link *link);
@@ -47,7 +53,9 @@ void executor_link_free(struct executor_link *link);
 void executor_link_leave(struct executor_link *link);
 /* The link's. */
 int executor_link_socket(const struct executor_link *link);
-/* Are there calls that the executor may be making right now, or may still make?  Asks its socket. */
+/*
+ * Are there calls that the executor may be making right now, or may still make?  Asks its socket.
+ */
 bool executor_link_has_calls(const struct executor_link *link);
 /* Nothing more will be asked: the executor's end sees the end of the connection. */
 void executor_link_hang_up(struct executor_link *link);

@@ -226,12 +226,13 @@ static bool has_room(struct fd_store *store, const char *name)
 	if (store->n < store->max && store->name_bytes + strlen(name) + 1 <= MAX_NAME_BYTES)
 		return true;
 	if (!store->was_full)
-		log_write(LOG_LEVEL_WARNING,
-			  "the service manager has no room for '%s' and what comes behind it: it "
-			  "keeps %zu descriptors with %zu bytes of names; peers that are not kept "
-			  "connect anew when the daemon is restarted; raise FileDescriptorStoreMax "
-			  "(names have %u bytes at most)",
-			  name, store->n, store->name_bytes, MAX_NAME_BYTES);
+		log_with_id(
+			LOG_ID_FD_STORE_FULL, LOG_ABOUT_NOTHING,
+			"the service manager has no room for '%s' and what comes behind it: it "
+			"keeps %zu descriptors with %zu bytes of names; peers that are not kept "
+			"connect anew when the daemon is restarted; raise FileDescriptorStoreMax "
+			"(names have %u bytes at most)",
+			name, store->n, store->name_bytes, MAX_NAME_BYTES);
 	store->was_full = true;
 	return false;
 }

@@ -126,7 +126,7 @@ static void vmm_probed(void *context, const struct wire_probe_result *results)
 	char text[WIRE_TEXT_SIZE];
 
 	if (hosted->is_released) {
-		event_active(hosted->doom, EV_TIMEOUT, 0);
+		turn_ask_later(&hosted->end);
 		return;
 	}
 	if (hosted->is_doomed)
@@ -144,7 +144,7 @@ static void calls_done(void *context, size_t n_done, int error, uint64_t n_parti
 	struct hosted_vm *hosted = context;
 
 	if (hosted->is_released)
-		event_active(hosted->doom, EV_TIMEOUT, 0);
+		turn_ask_later(&hosted->end);
 	else if (!hosted->is_doomed)
 		vm_calls_done(hosted->vm, n_done, error, n_partial);
 }
@@ -154,7 +154,7 @@ static void executor_gone(void *context, const char *why)
 	struct hosted_vm *hosted = context;
 
 	if (hosted->is_released)
-		event_active(hosted->doom, EV_TIMEOUT, 0);
+		turn_ask_later(&hosted->end);
 	else
 		hosted_vm_doom(hosted, KVMATTR_NO_VM, why);
 }
@@ -176,8 +176,8 @@ bool hosted_vm_find_executor_here(struct hosted_vm *hosted)
 		executor_kvm_ops.probe(hosted->view_fds, i, &results[i]);
 	if (!decide_dialects(hosted, results, views, &status, text, sizeof(text)))
 		return false;
-	if (executor_link_new_thread(hosted->daemon->base, hosted->view_fds, hosted->n_views,
-				     &executor_ops, hosted, &hosted->executor) < 0)
+	if (executor_link_new_thread(hosted->daemon, &hosted->share, hosted->view_fds,
+				     hosted->n_views, &executor_ops, hosted, &hosted->executor) < 0)
 		return false;
 	hosted->executor_place = WIRE_EXECUTOR_DAEMON;
 	go_on(hosted, views);
@@ -191,7 +191,7 @@ void hosted_vm_find_executor(struct hosted_vm *hosted, int vmm_executor_socket, 
 		return;
 	}
 	hosted->executor_place = WIRE_EXECUTOR_VMM;
-	hosted->executor = executor_link_new(hosted->daemon->base, vmm_executor_socket,
+	hosted->executor = executor_link_new(hosted->daemon, &hosted->share, vmm_executor_socket,
 					     hosted->n_views, is_restored, &executor_ops, hosted);
 	if (!hosted->is_ready)
 		hosted_vm_set_timer(hosted->patience,

@@ -6,27 +6,44 @@
 #include "executor-link.h"
 #include "fd-store.h"
 #include "hosted-vm-private.h"
+#include "memory.h"
 #include "operation.h"
+#include "refusals.h"
 #include "service-manager.h"
 #include "session.h"
+#include "view-fds.h"
 #include "vm-events.h"
 #include "vm-snapshot.h"
 
 #include <assert.h>
-#include <malloc.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 /* ---- What the VM's state machine needs of the world --------------------------------------- */
 
-static void vm_timed_out(evutil_socket_t unused, short events, void *argument)
+static void timer_expired(evutil_socket_t unused, short events, void *argument)
 {
-	const struct hosted_vm *hosted = argument;
+	struct hosted_vm *hosted = argument;
 
 	(void)unused;
 	(void)events;
+	turn_ask(&hosted->daemon->turns, &hosted->timed_out);
+}
+
+static void time_out(void *argument)
+{
+	const struct hosted_vm *hosted = argument;
+
 	vm_timer(hosted->vm);
+}
+
+static void go_on(void *argument)
+{
+	const struct hosted_vm *hosted = argument;
+
+	vm_turn(hosted->vm);
 }
 
 static uint64_t session_of(const struct vm_update *update)
@@ -34,6 +51,40 @@ static uint64_t session_of(const struct vm_update *update)
 	const struct update_message *message = update->origin;
 
 	return message->session ? message->session->id : 0;
+}
+
+static uint64_t memory_of(const struct hosted_vm *hosted)
+{
+	return HOSTED_VM_BYTES + vm_memory(hosted->vm) + vm_journal_memory(hosted->journal);
+}
+
+/* What the VM takes now is what its owner's user has. */
+static void do_measure(void *context)
+{
+	struct hosted_vm *hosted = context;
+
+	if (hosted->journal)
+		users_hold(&hosted->daemon->users, &hosted->charge, memory_of(hosted));
+}
+
+static bool do_may_grow(void *context, uint64_t n_bytes, char *text, size_t size)
+{
+	struct hosted_vm *hosted = context;
+	struct daemon *daemon = hosted->daemon;
+	const uint64_t max_map_bytes = daemon->limits.max_map_bytes, n_held = memory_of(hosted);
+
+	users_hold(&daemon->users, &hosted->charge, n_held);
+	if (policy_memory(vm_policy(hosted->vm)) >= max_map_bytes) {
+		snprintf(text, size,
+			 "the VM's maps hold %" PRIu64 " MiB, as much as they may (max-map-mib); "
+			 "reset a layer",
+			 max_map_bytes >> 20);
+		return false;
+	}
+	if (!memory_allow(daemon, users_uid(&hosted->charge), n_bytes, text, size, NULL))
+		return false;
+	users_hold(&daemon->users, &hosted->charge, n_held + n_bytes);
+	return true;
 }
 
 static int do_record(void *context, const struct vm_batch *batch,
@@ -94,18 +145,32 @@ void hosted_vm_set_timer(struct event *timer, unsigned int timeout_ms)
 		event_del(timer);
 }
 
+static void do_give_way(void *context)
+{
+	struct hosted_vm *hosted = context;
+
+	turn_ask_later(&hosted->own);
+}
+
 static void do_set_timer(void *context, unsigned int timeout_ms)
 {
-	const struct hosted_vm *hosted = context;
+	struct hosted_vm *hosted = context;
 
+	turn_forget(&hosted->timed_out);
 	hosted_vm_set_timer(hosted->timer, timeout_ms);
 }
 
-static void do_report(void *context, bool is_trouble, const char *text)
+static void do_report(void *context, enum vm_report report, const char *text)
 {
+	static const enum log_id ids[] = {
+		[VM_REPORT_DEGRADED] = LOG_ID_VM_DEGRADED,
+		[VM_REPORT_ENFORCED] = LOG_ID_VM_ENFORCED,
+		[VM_REPORT_STUCK] = LOG_ID_EXECUTOR_STUCK,
+		[VM_REPORT_ANSWERS] = LOG_ID_EXECUTOR_ANSWERS,
+	};
 	const struct hosted_vm *hosted = context;
 
-	log_vm(is_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, hosted->name, "%s", text);
+	log_with_id(ids[report], LOG_ABOUT_VM(hosted->name), "%s", text);
 	vm_events_report(hosted, text);
 }
 
@@ -147,6 +212,7 @@ static void do_answer(void *context, struct vm_update *update, enum kvmattr_stat
 	hosted->n_bytes -= message->n_bytes;
 	if (session) {
 		session->n_bytes -= message->n_bytes;
+		memory_charge_session(session);
 		TAILQ_REMOVE(&session->messages, message, list);
 	}
 	free(message->data);
@@ -161,9 +227,12 @@ const struct vm_ops hosted_vm_ops = {
 	.settled = do_settled,
 	.still = do_still,
 	.verified = do_verified,
+	.give_way = do_give_way,
 	.set_timer = do_set_timer,
 	.report = do_report,
 	.now_us = do_now_us,
+	.measure = do_measure,
+	.may_grow = do_may_grow,
 };
 
 static void do_durable(void *context, uint64_t number)
@@ -178,7 +247,8 @@ static void do_journal_trouble(void *context, bool is_trouble, const char *text)
 {
 	const struct hosted_vm *hosted = context;
 
-	log_vm(is_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, hosted->name, "%s", text);
+	log_with_id(is_trouble ? LOG_ID_JOURNAL_TROUBLE : LOG_ID_JOURNAL_WELL,
+		    LOG_ABOUT_VM(hosted->name), "%s", text);
 	vm_events_journal(hosted->daemon, hosted->name, is_trouble, text);
 }
 
@@ -217,12 +287,7 @@ void hosted_vm_update(struct hosted_vm *hosted, bool is_operators,
 
 /* ---- Beginning and end ----------------------------------------------------------------------- */
 
-static void release_doomed(evutil_socket_t unused, short events, void *argument)
-{
-	(void)unused;
-	(void)events;
-	hosted_vm_release(argument);
-}
+static void release_doomed(void *argument);
 
 struct hosted_vm *hosted_vm_new(struct daemon *daemon, const char *name)
 {
@@ -237,9 +302,12 @@ struct hosted_vm *hosted_vm_new(struct daemon *daemon, const char *name)
 	TAILQ_INIT(&hosted->sessions);
 	TAILQ_INIT(&hosted->closed_sessions);
 	LIST_INIT(&hosted->operations);
-	hosted->timer = event_new(daemon->base, -1, 0, vm_timed_out, hosted);
+	turn_init(&daemon->turns, &hosted->share, NULL, NULL, NULL);
+	turn_init(&daemon->turns, &hosted->end, &hosted->share, release_doomed, hosted);
+	turn_init(&daemon->turns, &hosted->timed_out, &hosted->share, time_out, hosted);
+	turn_init(&daemon->turns, &hosted->own, &hosted->share, go_on, hosted);
+	hosted->timer = event_new(daemon->base, -1, 0, timer_expired, hosted);
 	hosted->patience = event_new(daemon->base, -1, 0, hosted_vm_lose_patience, hosted);
-	hosted->doom = event_new(daemon->base, -1, 0, release_doomed, hosted);
 	hosted->events = vm_events_new(hosted);
 	LIST_INSERT_HEAD(&daemon->vms, hosted, list);
 	daemon->n_vms++;
@@ -248,7 +316,11 @@ struct hosted_vm *hosted_vm_new(struct daemon *daemon, const char *name)
 
 void hosted_vm_charge(struct hosted_vm *hosted)
 {
+	turn_move(&hosted->share, &hosted->daemon->turns.whole);
 	users_charge(&hosted->daemon->users, hosted->owner->uid, USER_VM, &hosted->charge);
+	turn_move(&hosted->share, users_share(&hosted->charge));
+	users_hold(&hosted->daemon->users, &hosted->charge,
+		   hosted->vm ? memory_of(hosted) : HOSTED_VM_BYTES);
 }
 
 void hosted_vm_doom(struct hosted_vm *hosted, enum kvmattr_status status, const char *text)
@@ -258,7 +330,7 @@ void hosted_vm_doom(struct hosted_vm *hosted, enum kvmattr_status status, const 
 	hosted->is_doomed = true;
 	hosted->doom_status = status;
 	snprintf(hosted->doom_text, sizeof(hosted->doom_text), "%s", text);
-	event_active(hosted->doom, EV_TIMEOUT, 0);
+	turn_ask_later(&hosted->end);
 }
 
 static void tell_sessions(struct hosted_vm *hosted)
@@ -268,7 +340,9 @@ static void tell_sessions(struct hosted_vm *hosted)
 
 	snprintf(text, sizeof(text), "VM '%s' is gone: %s", hosted->name, hosted->doom_text);
 	if (!hosted->is_ready && hosted->owner) {
-		/* The registration failed: that is the answer to it, and the owner may try again. */
+		/*
+		 * The registration failed: that is the answer to it, and the owner may try again.
+		 */
 		session = hosted->owner;
 		session_bind(session, NULL);
 		session_read_again(session);
@@ -281,6 +355,8 @@ static void tell_sessions(struct hosted_vm *hosted)
 
 static void free_timers(struct hosted_vm *hosted)
 {
+	turn_end(&hosted->daemon->turns, &hosted->timed_out);
+	turn_end(&hosted->daemon->turns, &hosted->own);
 	event_free(hosted->timer);
 	event_free(hosted->patience);
 }
@@ -288,19 +364,13 @@ static void free_timers(struct hosted_vm *hosted)
 /* The last of it: what holds the guest's memory. */
 static void free_rest(struct hosted_vm *hosted)
 {
-	for (unsigned int i = 0; i < KVMATTR_N_VTLS; i++) {
-		if (hosted->view_fds[i] >= 0)
-			close(hosted->view_fds[i]);
-		if (hosted->stats_fds[i] >= 0)
-			close(hosted->stats_fds[i]);
-	}
-	event_free(hosted->doom);
+	view_fds_close(hosted);
+	turn_end(&hosted->daemon->turns, &hosted->end);
+	turn_end(&hosted->daemon->turns, &hosted->share);
 	users_release(&hosted->daemon->users, &hosted->charge);
 	vm_events_free(hosted->events);
 	LIST_REMOVE(hosted, list);
 	free(hosted);
-	/* A VM's maps are most of what the daemon holds, in small pieces: give them back. */
-	malloc_trim(0);
 }
 
 void hosted_vm_free(struct hosted_vm *hosted)
@@ -328,18 +398,22 @@ static void end_journal(struct hosted_vm *hosted)
 /* Nobody's any more: the name is free, everyone who had to do with it is told. */
 static void let_go(struct hosted_vm *hosted)
 {
+	const struct log_about about = { .vm = hosted->name,
+					 .status = kvmattr_status_name(hosted->doom_status) };
 	struct daemon *daemon = hosted->daemon;
 
 	if (hosted->is_ready) {
 		daemon->vms_released++;
 		service_manager_notice(daemon->manager);
-		log_vm(LOG_LEVEL_INFO, hosted->name, "released: %s", hosted->doom_text);
+		log_with_id(LOG_ID_VM_RELEASED, about, "released: %s", hosted->doom_text);
 	} else {
-		log_vm(LOG_LEVEL_WARNING, hosted->name, "registration failed: %s",
-		       hosted->doom_text);
+		refusals_log(daemon->refusals, REFUSAL_REGISTRATION_REFUSED, about,
+			     "registration failed: %s", hosted->doom_text);
 	}
 	end_journal(hosted);
-	vm_free(hosted->vm, hosted->doom_text);
+	if (hosted->vm)
+		vm_end(hosted->vm, hosted->doom_text);
+	hosted->ended = hosted->vm;
 	hosted->vm = NULL;
 	operations_end(hosted);
 	if (hosted->is_ready)
@@ -354,27 +428,59 @@ static void let_go(struct hosted_vm *hosted)
 	hosted->is_released = true;
 }
 
+/* The maps of a large guest are some ten thousand pieces, and most of what the daemon holds. */
+static bool free_some_of_ended(struct hosted_vm *hosted)
+{
+	if (hosted->ended && vm_free_some(hosted->ended))
+		hosted->ended = NULL;
+	return !hosted->ended;
+}
+
 static void free_released(struct hosted_vm *hosted)
 {
+	struct daemon *daemon = hosted->daemon;
+
+	while (!free_some_of_ended(hosted))
+		;
 	executor_link_free(hosted->executor);
-	hosted->daemon->n_released_vms--;
+	daemon->n_released_vms--;
 	free_rest(hosted);
+	memory_give_back_soon(daemon->memory);
+}
+
+/*
+ * An executor carries on with the calls of the message that it has.  Until it is done, and has
+ * another turn asked for, the same VM is not registered anew: they would overwrite what it is told
+ * then.
+ */
+static void begin_release(struct hosted_vm *hosted)
+{
+	if (hosted->is_released)
+		return;
+	let_go(hosted);
+	if (executor_link_has_calls(hosted->executor))
+		executor_link_hang_up(hosted->executor);
+}
+
+/* In turns, because there may be much to free. */
+static void release_doomed(void *argument)
+{
+	struct hosted_vm *hosted = argument;
+
+	begin_release(hosted);
+	if (!free_some_of_ended(hosted))
+		turn_ask_later(&hosted->end);
+	else if (!executor_link_has_calls(hosted->executor))
+		free_released(hosted);
 }
 
 void hosted_vm_release(struct hosted_vm *hosted)
 {
-	if (!hosted->is_released) {
-		let_go(hosted);
-		/*
-		 * An executor carries on with the calls of the message that it has.  Until it is done,
-		 * the same VM is not registered anew: they would overwrite what it is told then.
-		 */
-		if (executor_link_has_calls(hosted->executor)) {
-			executor_link_hang_up(hosted->executor);
-			return;
-		}
-	}
-	free_released(hosted);
+	bool is_to_end = hosted->is_released;
+
+	begin_release(hosted);
+	if (is_to_end || !executor_link_has_calls(hosted->executor))
+		free_released(hosted);
 }
 
 void hosted_vm_suspend(struct hosted_vm *hosted)

@@ -32,6 +32,9 @@ struct update_message {
 	struct vm_update updates[];
 };
 
+/* Memory that each takes whatever its size: most of it is the buffers of its executor's link. */
+#define HOSTED_VM_BYTES (UINT64_C(128) << 10)
+
 /* Of this name, in the daemon's list, with nothing in it. */
 struct hosted_vm *hosted_vm_new(struct daemon *daemon, const char *name);
 /* Takes away one that never had a state machine or a session. */
@@ -45,9 +48,9 @@ extern const struct vm_journal_ops hosted_vm_journal_ops;
 
 /*
  * Has an update carried out that the daemon itself asks for, or an operator of it, with the owner's
- * rights; session 0 in the journal.  ranges (n of them, WIRE_FORM_RANGES; none: WIRE_FORM_NONE) are copied.  done is
- * told exactly once, later or before this returns, also when the VM goes.  The VM has its state
- * machine and is not doomed (asserted).
+ * rights; session 0 in the journal.  ranges (n of them, WIRE_FORM_RANGES; none: WIRE_FORM_NONE) are
+ * copied.  done is told exactly once, later or before this returns, also when the VM goes.  The VM
+ * has its state machine and is not doomed (asserted).
  */
 void hosted_vm_update(struct hosted_vm *hosted, bool is_operators,
 		      const struct policy_element *element, const struct kvmattr_range *ranges,

@@ -9,16 +9,18 @@
 #include "daemon/policy/image-updates.h"
 #include "hosted-vm.h"
 #include "json-put.h"
+#include "memory.h"
 #include "question.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+/* However little memory there is, a policy of an import may have so much, or it is not begun. */
+#define MIN_POLICY_BYTES (UINT64_C(1) << 20)
 /* Ranges in one update: what fits a message of a peer. */
 #define MAX_RANGES 4092u
 
@@ -27,14 +29,17 @@ struct import {
 	uint64_t size;
 	struct image data; /* received so far */
 
-	/* Under way. */
 	struct daemon *daemon;
+	struct user_charge charge;
+
+	/* Under way. */
 	struct method_peer *peer; /* NULL: gone */
 	struct archivist_job *job;
 	char journal[VM_JOURNAL_NAME_SIZE]; /* of the VM, so that it is this one to the end */
 	/* The archivist's while a job is under way. */
 	struct past_source source;
-	struct policy *policy; /* to be brought about; NULL: it was not checked so far */
+	uint64_t max_own_bytes; /* of the VM's own policy */
+	struct policy *policy;  /* to be brought about; NULL: it was not checked so far */
 	struct export_header header;
 	struct image_updates updates;
 	bool is_over; /* there is no further update */
@@ -60,13 +65,19 @@ void import_free(struct import *import)
 		return;
 	image_destroy(&import->data);
 	policy_free(import->policy);
+	users_release(&import->daemon->users, &import->charge);
 	free(import);
 }
 
-void import_receive_begin(struct method_peer *peer, const char *vm, uint64_t size)
+void import_receive_begin(struct daemon *daemon, struct method_peer *peer, const char *vm,
+			  uint64_t size)
 {
 	import_free(peer->import);
 	peer->import = allocate_one(struct import);
+	peer->import->daemon = daemon;
+	users_charge(&daemon->users, peer->who.uid, USER_IMPORT, &peer->import->charge);
+	/* with the room that it is given when it grows */
+	users_hold(&daemon->users, &peer->import->charge, 2 * size);
 	snprintf(peer->import->vm, sizeof(peer->import->vm), "%s", vm);
 	peer->import->size = size;
 }
@@ -83,15 +94,46 @@ bool import_receive(struct method_peer *peer, const char *vm, uint64_t size, uin
 	return true;
 }
 
+bool import_has_memory(const struct method_call *call, uint64_t size, char *text, size_t text_size)
+{
+	const struct hosted_vm *hosted = method_vm(call, "vm");
+	const struct import *import = call->peer->import;
+	const uint64_t n_bytes = 2 * size + vm_memory(hosted->vm) + 2 * MIN_POLICY_BYTES;
+	const uint64_t n_held = import ? import->charge.n_bytes : 0;
+
+	return n_bytes <= n_held || memory_allow(call->daemon, call->peer->who.uid,
+						 n_bytes - n_held, text, text_size, NULL);
+}
+
+/*
+ * To check it takes the policy that was received, and the VM's own once more, which becomes like
+ * it. How large that one is, is not known before: of what the user has left, it may take as much as
+ * leaves as much for others.
+ */
+static void reserve(struct import *import, const struct hosted_vm *hosted)
+{
+	const struct daemon *daemon = import->daemon;
+	const uint64_t own = vm_memory(hosted->vm);
+	uint64_t max = memory_room(daemon, users_uid(&import->charge)) / 4;
+
+	if (max > 2 * daemon->limits.max_map_bytes)
+		max = 2 * daemon->limits.max_map_bytes;
+	if (max < MIN_POLICY_BYTES)
+		max = MIN_POLICY_BYTES;
+	import->source.max_map_bytes = max;
+	import->max_own_bytes = 2 * daemon->limits.max_map_bytes;
+	users_hold(&import->daemon->users, &import->charge, import->data.capacity + own + 2 * max);
+}
+
 /* ---- Its end ------------------------------------------------------------------------------- */
 
 static void end(struct import *import, struct jsonrpc_answer *answer)
 {
+	memory_give_back_soon(import->daemon->memory);
 	LIST_REMOVE(import, list);
 	if (import->peer)
 		method_finish(import->peer, answer);
 	import_free(import);
-	malloc_trim(0);
 }
 
 /* It goes no further; what is in force stays. */
@@ -120,13 +162,15 @@ static void stop(struct import *import, enum kvmattr_status status, const char *
 
 static void finish(struct import *import)
 {
+	struct log_about about = authority_about(&import->peer->who, "vm.import");
 	struct jsonrpc_answer answer = { 0 };
 	struct json_object *result = method_result(&answer);
 
-	log_vm(LOG_LEVEL_INFO, import->vm,
-	       "imported the policy of VM %s as of its commit %" PRIu64 ": %" PRIu64
-	       " updates, in force with commit %" PRIu64,
-	       import->header.name, import->header.commit, import->n_updates, import->commit);
+	about.vm = import->vm;
+	log_with_id(LOG_ID_OPERATOR_ACTED, about,
+		    "imported the policy of VM %s as of its commit %" PRIu64 ": %" PRIu64
+		    " updates, in force with commit %" PRIu64,
+		    import->header.name, import->header.commit, import->n_updates, import->commit);
 	json_put_text(result, "vm", import->vm);
 	json_put_number(result, "commit", import->commit);
 	json_put_number(result, "updates", import->n_updates);
@@ -216,7 +260,7 @@ static void check_against(struct import *import, const struct past_source *sourc
 	int r;
 
 	replay_init(&replay);
-	replay.max_map_bytes = source->max_map_bytes;
+	replay.max_map_bytes = import->max_own_bytes;
 	r = journal_replay(source->parent_fd, source->name, &request, &replay, &report, &error);
 	if (r < 0) {
 		refuse(import, KVMATTR_JOURNAL_FAILED,
@@ -321,6 +365,8 @@ static void on_prepared(void *context, bool was_run)
 	struct import *import = context;
 
 	import->job = NULL;
+	if (import->policy)
+		users_hold(&import->daemon->users, &import->charge, policy_memory(import->policy));
 	if (!was_run)
 		stop(import, KVMATTR_NO_VM, "the daemon stops, or whoever imports is gone");
 	else if (import->status)
@@ -343,15 +389,14 @@ bool import_start(const struct method_call *call)
 			return false;
 	call->peer->import = NULL;
 	LIST_INSERT_HEAD(&under_way, import, list);
-	import->daemon = call->daemon;
 	import->peer = call->peer;
 	snprintf(import->journal, sizeof(import->journal), "%s",
 		 hosted->journal ? vm_journal_name(hosted->journal) : "");
 	import->source = (struct past_source){
 		.parent_fd = call->daemon->journals.directory_fd,
 		.name = import->journal,
-		.max_map_bytes = 2 * call->daemon->limits.vm.max_map_bytes,
 	};
+	reserve(import, hosted);
 	method_answer_later(call, cancel, import);
 	go_on(import);
 	return true;

@@ -2,15 +2,12 @@
 #include "journal-syncer.h"
 
 #include "daemon/allocate.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-/* There is one for each VM, and it calls nothing that is deep. */
-#define STACK_SIZE ((size_t)256 << 10)
 
 struct journal_syncer {
 	struct journal *journal;
@@ -80,24 +77,6 @@ static void on_synced(evutil_socket_t fd, short events, void *data)
 	syncer->told(syncer->context, number, error);
 }
 
-/* Signals are the event loop's. */
-static int start_thread(struct journal_syncer *syncer)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int error;
-
-	sigfillset(&all);
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&syncer->thread, &attributes, sync_on_and_on, syncer);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	syncer->has_thread = !error;
-	return -error;
-}
-
 int journal_syncer_start(struct event_base *base, struct journal *journal,
 			 void (*told)(void *context, uint64_t number, int error), void *context,
 			 struct journal_syncer **ret)
@@ -116,11 +95,12 @@ int journal_syncer_start(struct event_base *base, struct journal *journal,
 	event_add(syncer->on_synced, NULL);
 	pthread_mutex_init(&syncer->lock, NULL);
 	pthread_cond_init(&syncer->wake, NULL);
-	r = start_thread(syncer);
+	r = thread_start(sync_on_and_on, syncer, &syncer->thread);
 	if (r < 0) {
 		journal_syncer_free(syncer);
 		return r;
 	}
+	syncer->has_thread = true;
 	*ret = syncer;
 	return 0;
 }

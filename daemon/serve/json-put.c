@@ -5,6 +5,7 @@
 
 #include "daemon/allocate.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
@@ -120,4 +121,30 @@ void json_put_next_text(struct json_object *array, const char *text)
 void json_put_next_number(struct json_object *array, uint64_t number)
 {
 	put_last(array, json_put_there(json_object_new_uint64(number)));
+}
+
+struct json_printed json_print(struct json_object *object)
+{
+	struct json_printed printed;
+	const char *text = json_object_to_json_string_length(
+		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &printed.n);
+
+	assert(text);
+	printed.text = memcpy(allocate(printed.n + 1), text, printed.n + 1);
+	json_object_put(object);
+	return printed;
+}
+
+static int write_printed(struct json_object *object, struct printbuf *bytes, int level, int flags)
+{
+	const struct json_printed *printed = json_object_get_userdata(object);
+
+	(void)level;
+	(void)flags;
+	return printbuf_memappend(bytes, printed->text, (int)printed->n);
+}
+
+void json_put_printed(struct json_object *object, const struct json_printed *printed)
+{
+	json_object_set_serializer(object, write_printed, (void *)printed, NULL);
 }

@@ -12,6 +12,7 @@
 
 #include <json-c/json_types.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What json-c made, which is there; ends the daemon where it is NULL. */
@@ -34,5 +35,18 @@ struct json_object *json_put_new_array(struct json_object *object, const char *n
 struct json_object *json_put_next(struct json_object *array);
 void json_put_next_text(struct json_object *array, const char *text);
 void json_put_next_number(struct json_object *array, uint64_t number);
+
+/* JSON as text: made once, or elsewhere than in the event loop, which it would keep for long. */
+struct json_printed {
+	char *text; /* the holder's to free */
+	size_t n;
+};
+
+/* The object, which is released, as text. */
+struct json_printed json_print(struct json_object *object);
+/*
+ * The object, which is empty, prints as that from then on; the text lives longer than the object.
+ */
+void json_put_printed(struct json_object *object, const struct json_printed *printed);
 
 #endif

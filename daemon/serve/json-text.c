@@ -29,9 +29,9 @@ enum number {
 #define TOO_DEEP "nested deeper than max_request_depth in daemon.get"
 #define NO_UTF8  "a string is not UTF-8"
 
-void json_text_init(struct json_text *text, size_t max_size)
+void json_text_init(struct json_text *text, size_t max_size, size_t max_values)
 {
-	*text = (struct json_text){ .max_size = max_size };
+	*text = (struct json_text){ .max_size = max_size, .max_values = max_values };
 }
 
 void json_text_destroy(struct json_text *text)
@@ -42,10 +42,10 @@ void json_text_destroy(struct json_text *text)
 
 static void forget(struct json_text *text)
 {
-	size_t max_size = text->max_size;
+	size_t max_size = text->max_size, max_values = text->max_values;
 
 	free(text->bytes);
-	json_text_init(text, max_size);
+	json_text_init(text, max_size, max_values);
 }
 
 void json_text_skip_line(struct json_text *text)
@@ -182,12 +182,22 @@ static bool number_step(struct json_text *text, uint8_t byte)
 	return true;
 }
 
+static bool count_value(struct json_text *text, const char **ret_reason)
+{
+	if (text->n_values++ < text->max_values)
+		return true;
+	*ret_reason = "more values than max_request_values in daemon.get";
+	return false;
+}
+
 static bool open_container(struct json_text *text, bool is_object, const char **ret_reason)
 {
 	if (text->depth == JSON_TEXT_MAX_DEPTH) {
 		*ret_reason = TOO_DEEP;
 		return false;
 	}
+	if (!count_value(text, ret_reason))
+		return false;
 	if (is_object)
 		text->containers |= UINT32_C(1) << text->depth;
 	else
@@ -231,6 +241,7 @@ static bool structure_step(struct json_text *text, uint8_t byte, const char **re
 		text->n_members++;
 		return text->depth && !text->string_has_nul;
 	case ',':
+		return text->depth && count_value(text, ret_reason);
 	case ' ':
 	case '\t':
 	case '\r':

@@ -23,9 +23,11 @@
 
 struct json_text {
 	size_t max_size;
+	size_t max_values;
 	char *bytes; /* of the text so far, the white space around it left out */
 	size_t n;
 	size_t capacity;
+	size_t n_values;     /* so many at most: commas and opening brackets */
 	size_t n_members;    /* of all its objects, as they were written */
 	uint32_t containers; /* bit d: at depth d an object is open, not an array */
 	unsigned int depth;
@@ -45,7 +47,7 @@ enum json_text_result {
 	JSON_TEXT_REFUSED,  /* the rest of the line will be skipped */
 };
 
-void json_text_init(struct json_text *text, size_t max_size);
+void json_text_init(struct json_text *text, size_t max_size, size_t max_values);
 void json_text_destroy(struct json_text *text);
 
 /*

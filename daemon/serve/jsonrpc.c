@@ -13,12 +13,17 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of a request, that are parsed in one go: a millisecond or two, where it is worst. */
+#define BYTES_AT_ONCE 8192u
+
 struct jsonrpc {
 	const struct jsonrpc_ops *ops;
 	void *context;
 	struct json_text text;
-	/* the request whose calls are being made */
+	/* the request that is being parsed, or whose calls are being made */
 	bool has_request;
+	struct json_tokener *tokener; /* while it is parsed */
+	size_t n_parsed;
 	bool is_waiting; /* the call that was made last is to be answered later */
 	bool is_batch;
 	struct json_object *request;
@@ -32,7 +37,7 @@ struct jsonrpc *jsonrpc_new(const struct jsonrpc_ops *ops, void *context)
 
 	rpc->ops = ops;
 	rpc->context = context;
-	json_text_init(&rpc->text, JSONRPC_MAX_REQUEST);
+	json_text_init(&rpc->text, JSONRPC_MAX_REQUEST, JSONRPC_MAX_VALUES);
 	return rpc;
 }
 
@@ -40,6 +45,8 @@ void jsonrpc_free(struct jsonrpc *rpc)
 {
 	if (!rpc)
 		return;
+	if (rpc->tokener)
+		json_tokener_free(rpc->tokener);
 	json_object_put(rpc->request);
 	json_text_destroy(&rpc->text);
 	free(rpc);
@@ -203,26 +210,42 @@ static void refuse_request(struct jsonrpc *rpc, enum jsonrpc_code code, const ch
 	write_answer(rpc, &answer, NULL);
 }
 
-static bool parse(const char *bytes, size_t n, struct json_object **ret)
+/* Up to where it is parsed next: json-c takes no UTF-8 sequence that is cut. */
+static size_t next_cut(const struct json_text *text, size_t from)
 {
-	/* json-c counts what is in the innermost container as a level too */
-	struct json_tokener *tokener = json_tokener_new_ex(JSON_TEXT_MAX_DEPTH + 1);
-	struct json_object *object;
-	bool is_fine;
+	size_t cut = from + BYTES_AT_ONCE;
 
-	if (!tokener)
-		json_put_there(NULL);
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	/* with the NUL behind it, as the end of a number */
-	object = json_tokener_parse_ex(tokener, bytes, (int)n + 1);
-	is_fine = json_tokener_get_error(tokener) == json_tokener_success &&
-		  json_tokener_get_parse_end(tokener) >= n;
-	json_tokener_free(tokener);
-	if (!is_fine)
+	if (cut >= text->n)
+		return text->n + 1; /* with the NUL behind it, as the end of a number */
+	while (((uint8_t)text->bytes[cut] & 0xc0) == 0x80)
+		cut--;
+	return cut;
+}
+
+/*
+ * Parses some of the text.  Returns whether it is whole, or wrong, and there is no more to be
+ * parsed; *ret is the request, or NULL.
+ */
+static bool parse_some(struct jsonrpc *rpc, struct json_object **ret, bool *ret_is_wrong)
+{
+	struct json_text *text = &rpc->text;
+	size_t cut = next_cut(text, rpc->n_parsed);
+	struct json_object *object = json_tokener_parse_ex(
+		rpc->tokener, text->bytes + rpc->n_parsed, (int)(cut - rpc->n_parsed));
+	enum json_tokener_error error = json_tokener_get_error(rpc->tokener);
+	size_t end = rpc->n_parsed + json_tokener_get_parse_end(rpc->tokener);
+
+	rpc->n_parsed = cut;
+	if (error == json_tokener_continue && cut <= text->n)
+		return false;
+	*ret_is_wrong = error != json_tokener_success || end < text->n;
+	if (*ret_is_wrong)
 		json_object_put(object);
 	else
 		*ret = object;
-	return is_fine;
+	json_tokener_free(rpc->tokener);
+	rpc->tokener = NULL;
+	return true;
 }
 
 /* In all objects of the tree, which is at most JSON_TEXT_MAX_DEPTH deep. */
@@ -243,37 +266,72 @@ static size_t count_members(struct json_object *object)
 	return n;
 }
 
-static void begin_request(struct jsonrpc *rpc)
+/* It is parsed.  Returns why its calls cannot be made, "" for a reason that goes without saying. */
+static const char *check_request(const struct jsonrpc *rpc, struct json_object *request)
+{
+	size_t n;
+
+	/* one of them would go unseen, and readers differ in which */
+	if (count_members(request) != rpc->text.n_members)
+		return "two members of one object have the same name";
+	if (!json_object_is_type(request, json_type_array))
+		return NULL;
+	n = json_object_array_length(request);
+	if (n > JSONRPC_MAX_BATCH)
+		return "more calls than max_batch in daemon.get";
+	return n ? NULL : "";
+}
+
+static void go_on_parsing(struct jsonrpc *rpc)
 {
 	struct json_object *request = NULL;
+	const char *wrong;
+	bool is_no_json;
 
-	if (!parse(rpc->text.bytes, rpc->text.n, &request)) {
+	if (!parse_some(rpc, &request, &is_no_json))
+		return;
+	if (is_no_json) {
+		rpc->has_request = false;
 		json_text_skip_line(&rpc->text);
 		refuse_request(rpc, JSONRPC_PARSE_ERROR, NULL);
 		return;
 	}
-	/* one of them would go unseen, and readers differ in which */
-	if (count_members(request) != rpc->text.n_members) {
-		refuse_request(rpc, JSONRPC_INVALID_REQUEST,
-			       "two members of one object have the same name");
+	wrong = check_request(rpc, request);
+	if (wrong) {
+		rpc->has_request = false;
+		refuse_request(rpc, JSONRPC_INVALID_REQUEST, *wrong ? wrong : NULL);
 		json_object_put(request);
 		return;
 	}
 	rpc->is_batch = json_object_is_type(request, json_type_array);
-	if (rpc->is_batch) {
-		size_t n = json_object_array_length(request);
-
-		if (!n || n > JSONRPC_MAX_BATCH) {
-			refuse_request(rpc, JSONRPC_INVALID_REQUEST,
-				       n ? "more calls than max_batch in daemon.get" : NULL);
-			json_object_put(request);
-			return;
-		}
-	}
 	rpc->request = request;
-	rpc->has_request = true;
 	rpc->next = 0;
 	rpc->n_answers = 0;
+}
+
+/* What json-c makes of a text, at most: an empty object has room for members. */
+static size_t memory_of(const struct json_text *text)
+{
+	return 2 * text->n + text->n_values * (size_t)1024;
+}
+
+static void begin_request(struct jsonrpc *rpc)
+{
+	if (rpc->ops->may_hold && !rpc->ops->may_hold(rpc->context, memory_of(&rpc->text))) {
+		refuse_request(rpc, JSONRPC_INVALID_REQUEST,
+			       "there is no memory for so many values (max_memory_mib in "
+			       "daemon.get): ask for less at a time");
+		return;
+	}
+	/* json-c counts what is in the innermost container as a level too */
+	rpc->tokener = json_tokener_new_ex(JSON_TEXT_MAX_DEPTH + 1);
+	if (!rpc->tokener)
+		json_put_there(NULL);
+	json_tokener_set_flags(rpc->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	rpc->has_request = true;
+	rpc->is_batch = false;
+	rpc->n_parsed = 0;
+	go_on_parsing(rpc);
 }
 
 static void take(struct jsonrpc *rpc, enum json_text_result result, const char *reason)
@@ -345,6 +403,10 @@ static void go_on(struct jsonrpc *rpc)
 void jsonrpc_work(struct jsonrpc *rpc)
 {
 	assert(jsonrpc_has_work(rpc));
+	if (rpc->tokener) {
+		go_on_parsing(rpc);
+		return;
+	}
 	rpc->is_waiting = !make_call(rpc, current_call(rpc));
 	if (!rpc->is_waiting)
 		go_on(rpc);

@@ -4,8 +4,8 @@
  *
  * One object for one peer.  It takes bytes in any pieces, finds the requests in them (json-text.h)
  * and has each call made by the dispatch function.  Nothing happens by itself: the caller feeds
- * bytes, and has one call made at a time, so that a batch of a thousand calls can be interrupted
- * for others, and its answers need never be held all at once.
+ * bytes, and has one call made at a time, or some of a long request parsed, so that a batch of a
+ * thousand calls can be interrupted for others, and its answers need never be held all at once.
  *
  *	while (there is room for answers && !jsonrpc_is_waiting(rpc))
  *		if (jsonrpc_has_work(rpc))
@@ -28,7 +28,9 @@
 
 /* What one peer may send at a time; daemon.get publishes it. */
 #define JSONRPC_MAX_REQUEST (256u * 1024)
-#define JSONRPC_MAX_BATCH   1000u
+/* Counted by their commas and opening brackets; most of a request's cost is a tree of them. */
+#define JSONRPC_MAX_VALUES 16384u
+#define JSONRPC_MAX_BATCH  1000u
 
 /* Error codes of the specification, section 5.1. */
 enum jsonrpc_code {
@@ -60,6 +62,11 @@ struct jsonrpc_ops {
 			 struct jsonrpc_answer *answer);
 	/* Takes bytes that are to go to the peer. */
 	void (*write)(void *context, const char *bytes, size_t n);
+	/*
+	 * May a request take so many bytes of memory, until there is no work and none that waits?
+	 * If not, it is refused.  NULL: it may.
+	 */
+	bool (*may_hold)(void *context, size_t n_bytes);
 };
 
 struct jsonrpc;
@@ -75,7 +82,7 @@ void jsonrpc_free(struct jsonrpc *rpc);
 size_t jsonrpc_feed(struct jsonrpc *rpc, const char *bytes, size_t n);
 /* The peer sends no more; not while there is work, or a call is not answered. */
 void jsonrpc_end(struct jsonrpc *rpc);
-/* Whether calls of a request are still to be made, and making one of them. */
+/* Whether a request is still to be parsed, or calls of it to be made; and some of that. */
 bool jsonrpc_has_work(const struct jsonrpc *rpc);
 void jsonrpc_work(struct jsonrpc *rpc);
 /* Whether the last call is to be answered later, and answering it; not from within dispatch. */

@@ -3,8 +3,8 @@
 
 #include "daemon.h"
 
-/* Pages that one step looks at, at most: 512 leaves of the map, some ten microseconds. */
-#define STEP_PAGES (UINT64_C(512) * ATTRIBUTE_MAP_LEAF_PAGES)
+/* Pages that one step looks at, at most: 32 leaves of each map, some ten microseconds. */
+#define STEP_PAGES (UINT64_C(32) * ATTRIBUTE_MAP_LEAF_PAGES)
 /* Steps between two looks at the clock. */
 #define STEPS_PER_LOOK 16u
 

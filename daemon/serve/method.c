@@ -122,6 +122,14 @@ struct hosted_vm *method_vm(const struct method_call *call, const char *name)
 	return method_argument(call, name)->hosted;
 }
 
+struct log_about method_about(const struct method_call *call, const struct hosted_vm *vm)
+{
+	struct log_about about = authority_about(&call->peer->who, call->method->name);
+
+	about.vm = vm ? vm->name : NULL;
+	return about;
+}
+
 void method_answer_later(const struct method_call *call, void (*cancel)(void *context),
 			 void *context)
 {

@@ -15,6 +15,7 @@
 
 #include "authority.h"
 #include "daemon.h"
+#include "daemon/log.h"
 #include "jsonrpc.h"
 
 #include <stdbool.h>
@@ -150,6 +151,8 @@ uint64_t method_number(const struct method_call *call, const char *name, uint64_
 const struct method_argument *method_argument(const struct method_call *call, const char *name);
 /* NULL if it was not given; of METHOD_JOURNAL, if it is no VM's that is registered. */
 struct hosted_vm *method_vm(const struct method_call *call, const char *name);
+/* Who calls which method, for the log; vm: what it acts on, or NULL. */
+struct log_about method_about(const struct method_call *call, const struct hosted_vm *vm);
 
 /*
  * The call is answered by method_finish(), not from within run.  cancel is told if the peer goes

@@ -10,6 +10,7 @@
 #include "fd-store.h"
 #include "json-put.h"
 #include "json-text.h"
+#include "memory.h"
 #include "method-words.h"
 #include "methods.h"
 #include "operation.h"
@@ -22,7 +23,7 @@
 /* An import becomes a VM's policy, and that has its own limit. */
 static uint64_t max_import(const struct daemon_limits *daemon)
 {
-	uint64_t max_bytes = daemon->vm.max_map_bytes;
+	uint64_t max_bytes = daemon->max_map_bytes;
 
 	return max_bytes && max_bytes < METHODS_MAX_IMPORT ? max_bytes : METHODS_MAX_IMPORT;
 }
@@ -38,11 +39,14 @@ static void put_limits(struct json_object *limits, const struct daemon_limits *d
 	json_put_number(limits, "max_pages_per_call", daemon->vm.max_pages_per_call);
 	json_put_number(limits, "max_elements_per_batch", daemon->vm.max_elements_per_batch);
 	json_put_number(limits, "executor_deadline_ms", daemon->vm.executor_deadline_ms);
-	json_put_number(limits, "max_map_mib", daemon->vm.max_map_bytes >> 20);
+	json_put_number(limits, "max_map_mib", daemon->max_map_bytes >> 20);
+	json_put_number(limits, "max_memory_mib", daemon->max_memory_bytes >> 20);
+	json_put_number(limits, "max_memory_mib_per_user", daemon->max_memory_bytes_per_user >> 20);
 	json_put_number(limits, "owner_grace_ms", daemon->owner_grace_ms);
 	json_put_number(limits, "max_clients", CONTROL_MAX_CLIENTS);
 	json_put_number(limits, "max_unread_bytes", CONTROL_MAX_UNREAD);
 	json_put_number(limits, "max_request_bytes", JSONRPC_MAX_REQUEST);
+	json_put_number(limits, "max_request_values", JSONRPC_MAX_VALUES);
 	json_put_number(limits, "max_request_depth", JSON_TEXT_MAX_DEPTH);
 	json_put_number(limits, "max_batch", JSONRPC_MAX_BATCH);
 	json_put_number(limits, "max_ranges", METHOD_MAX_RANGES);
@@ -98,6 +102,25 @@ static void put_journals(struct json_object *object, const struct daemon *daemon
 	}
 }
 
+static void put_memory(struct json_object *memory, const struct daemon *daemon)
+{
+	json_put_number(memory, "held_bytes", memory_held(daemon));
+	json_put_number(memory, "limit_bytes", daemon->limits.max_memory_bytes);
+	json_put_number(memory, "vms_bytes", memory_held_by(daemon, USER_VM));
+	json_put_number(memory, "sessions_bytes", memory_held_by(daemon, USER_SESSION));
+	json_put_number(memory, "requests_bytes", memory_held_by(daemon, USER_CLIENT));
+	json_put_number(memory, "imports_bytes", memory_held_by(daemon, USER_IMPORT));
+	json_put_number(memory, "past_bytes", memory_held_by(daemon, USER_PAST));
+}
+
+static void put_loop(struct json_object *loop, const struct latency *turns)
+{
+	json_put_number(loop, "turns", turns->n);
+	json_put_number(loop, "p50_us", latency_quantile_us(turns, 500000));
+	json_put_number(loop, "p99_us", latency_quantile_us(turns, 990000));
+	json_put_number(loop, "longest_us", turns->max_us);
+}
+
 static void put_counters(struct json_object *counters, const struct method_call *call)
 {
 	const struct daemon *daemon = call->daemon;
@@ -136,6 +159,8 @@ static void method_daemon_get(const struct method_call *call, struct jsonrpc_ans
 	put_abis(json_put_new_array(result, "abis"));
 	put_limits(json_put_new(result, "limits"), &daemon->limits);
 	put_journals(json_put_new(result, "journals"), daemon);
+	put_memory(json_put_new(result, "memory"), daemon);
+	put_loop(json_put_new(result, "loop"), &daemon->turns.lengths);
 	put_counters(json_put_new(result, "counters"), call);
 }
 
@@ -164,6 +189,12 @@ static const struct method_member limit_members[] = {
 	  .value = VALUE_NUMBER,
 	  .summary = "how long an executor may take for one batch" },
 	{ .name = "max_map_mib", .value = VALUE_NUMBER, .summary = "memory for one VM's policy" },
+	{ .name = "max_memory_mib",
+	  .value = VALUE_NUMBER,
+	  .summary = "memory for all that peers bring about" },
+	{ .name = "max_memory_mib_per_user",
+	  .value = VALUE_NUMBER,
+	  .summary = "of this, for one user" },
 	{ .name = "owner_grace_ms",
 	  .value = VALUE_NUMBER,
 	  .summary = "how long owners may take to come back after a restart of the daemon" },
@@ -174,6 +205,9 @@ static const struct method_member limit_members[] = {
 	  .value = VALUE_NUMBER,
 	  .summary = "of answers that a client has not read: beyond that its calls wait" },
 	{ .name = "max_request_bytes", .value = VALUE_NUMBER, .summary = "of one request" },
+	{ .name = "max_request_values",
+	  .value = VALUE_NUMBER,
+	  .summary = "of one request: its commas and opening brackets" },
 	{ .name = "max_request_depth",
 	  .value = VALUE_NUMBER,
 	  .summary = "arrays and objects inside one another in a request" },
@@ -236,6 +270,25 @@ static const struct method_member journals_members[] = {
 	{},
 };
 
+static const struct method_member memory_members[] = {
+	{ .name = "held_bytes",
+	  .value = VALUE_NUMBER,
+	  .summary = "that peers have brought about, or that may come of it" },
+	{ .name = "limit_bytes", .value = VALUE_NUMBER, .summary = "max_memory_mib" },
+	{ .name = "vms_bytes", .value = VALUE_NUMBER, .summary = "of this, VMs: maps and batches" },
+	{ .name = "sessions_bytes",
+	  .value = VALUE_NUMBER,
+	  .summary = "messages under way, and answers" },
+	{ .name = "requests_bytes",
+	  .value = VALUE_NUMBER,
+	  .summary = "long requests of the control socket" },
+	{ .name = "imports_bytes", .value = VALUE_NUMBER, .summary = "imports under way" },
+	{ .name = "past_bytes",
+	  .value = VALUE_NUMBER,
+	  .summary = "questions about the past, and what is kept for the next one" },
+	{},
+};
+
 static const struct method_member counter_members[] = {
 	{ .name = "vms", .value = VALUE_NUMBER, .summary = "that there are" },
 	{ .name = "sessions", .value = VALUE_NUMBER, .summary = "that are connected" },
@@ -256,6 +309,18 @@ static const struct method_member counter_members[] = {
 	  .value = VALUE_NUMBER,
 	  .summary = "by subscribers that had asked for them, since the start" },
 	{ .name = "subscriptions", .value = VALUE_NUMBER, .summary = "that there are" },
+	{},
+};
+
+static const struct method_member loop_members[] = {
+	{ .name = "turns",
+	  .value = VALUE_NUMBER,
+	  .summary = "pieces of peers' work that the event loop has done" },
+	{ .name = "p50_us", .value = VALUE_NUMBER, .summary = "that half of them took at most" },
+	{ .name = "p99_us", .value = VALUE_NUMBER, .summary = "that 99 of 100 took at most" },
+	{ .name = "longest_us",
+	  .value = VALUE_NUMBER,
+	  .summary = "that the longest took, in which nobody else was heard" },
 	{},
 };
 
@@ -287,6 +352,8 @@ static const struct method_member daemon_get_members[] = {
 	  .summary = "the dialects of KVM that this build speaks" },
 	{ .name = "limits", .value = VALUE_OBJECT, .members = limit_members },
 	{ .name = "journals", .value = VALUE_OBJECT, .members = journals_members },
+	{ .name = "memory", .value = VALUE_OBJECT, .members = memory_members },
+	{ .name = "loop", .value = VALUE_OBJECT, .members = loop_members },
 	{ .name = "counters", .value = VALUE_OBJECT, .members = counter_members },
 	{},
 };

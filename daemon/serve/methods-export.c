@@ -93,7 +93,11 @@ static void export_free(struct question *question)
 	free(question);
 }
 
-static const struct question_kind export_kind = { export_work, export_answer, export_free };
+static const struct question_kind export_kind = {
+	.work = export_work,
+	.answer = export_answer,
+	.free = export_free,
+};
 
 static void method_vm_export(const struct method_call *call, struct jsonrpc_answer *answer)
 {
@@ -108,7 +112,7 @@ static void method_vm_export(const struct method_call *call, struct jsonrpc_answ
 	export = allocate_one(struct export_question);
 	export->commit = cursor->is_given ? cursor->number : vm_commit(hosted->vm);
 	export->offset = cursor->second;
-	question_ask(call, &export->head, &export_kind, vm_journal_name(hosted->journal));
+	question_ask(call, &export->head, &export_kind, vm_journal_name(hosted->journal), answer);
 }
 
 /* ---- vm.import ----------------------------------------------------------------------------- */
@@ -118,8 +122,9 @@ static void method_vm_import(const struct method_call *call, struct jsonrpc_answ
 	const struct method_argument *data = method_argument(call, "data");
 	const char *vm = method_vm(call, "vm")->name;
 	uint64_t size = method_number(call, "size", 0), offset = method_number(call, "offset", 0);
-	uint64_t limit = call->daemon->limits.vm.max_map_bytes;
+	uint64_t limit = call->daemon->limits.max_map_bytes;
 	struct json_object *result;
+	char text[256];
 
 	if (limit && size > limit) {
 		method_refuse(answer, KVMATTR_LIMIT_EXCEEDED,
@@ -128,8 +133,14 @@ static void method_vm_import(const struct method_call *call, struct jsonrpc_answ
 			      vm, limit, size);
 		return;
 	}
+	/* before it is received, and before it is checked, which takes more */
+	if ((!offset || offset + data->n_data == size) &&
+	    !import_has_memory(call, size, text, sizeof(text))) {
+		method_refuse(answer, KVMATTR_LIMIT_EXCEEDED, "VM %s: not imported: %s", vm, text);
+		return;
+	}
 	if (!offset)
-		import_receive_begin(call->peer, vm, size);
+		import_receive_begin(call->daemon, call->peer, vm, size);
 	if (!import_receive(call->peer, vm, size, offset, data->data, data->n_data)) {
 		method_refuse(answer, KVMATTR_INVALID_PARAMETER,
 			      "VM %s: this piece does not go on where the one before it ended; "

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * journal.status, journal.list, journal.log: which journals there are, how they do, what is in them.
+ * journal.status, journal.list, journal.log: which journals there are, how they do, what is in
+ * them.
  */
 #include "daemon/allocate.h"
 #include "daemon/journal/catalogue.h"
@@ -184,7 +185,12 @@ static void list_free(struct question *question)
 	free(list);
 }
 
-static const struct question_kind list_kind = { list_work, list_answer, list_free };
+static const struct question_kind list_kind = {
+	.work = list_work,
+	.answer = list_answer,
+	.asks_daemon = true,
+	.free = list_free,
+};
 
 static void method_journal_list(const struct method_call *call, struct jsonrpc_answer *answer)
 {
@@ -199,7 +205,7 @@ static void method_journal_list(const struct method_call *call, struct jsonrpc_a
 		if (hosted->journal && list->n_live < call->daemon->n_vms)
 			snprintf(list->live[list->n_live++], sizeof(*list->live), "%s",
 				 vm_journal_name(hosted->journal));
-	question_ask(call, &list->head, &list_kind, NULL);
+	question_ask(call, &list->head, &list_kind, NULL, answer);
 }
 
 /* ---- journal.log --------------------------------------------------------------------------- */
@@ -263,7 +269,11 @@ static void log_free(struct question *question)
 	free(question);
 }
 
-static const struct question_kind log_kind = { log_work, log_answer, log_free };
+static const struct question_kind log_kind = {
+	.work = log_work,
+	.answer = log_answer,
+	.free = log_free,
+};
 
 static void method_journal_log(const struct method_call *call, struct jsonrpc_answer *answer)
 {
@@ -274,7 +284,8 @@ static void method_journal_log(const struct method_call *call, struct jsonrpc_an
 	log->from_commit = method_number(call, "from", 0);
 	log->place = (struct history_place){ cursor->number, cursor->second };
 	log->max = method_number(call, "limit", METHODS_DEFAULT_RUNS);
-	question_ask(call, &log->head, &log_kind, method_argument(call, "journal")->journal);
+	question_ask(call, &log->head, &log_kind, method_argument(call, "journal")->journal,
+		     answer);
 }
 
 /* ---- The table ----------------------------------------------------------------------------- */

@@ -25,9 +25,9 @@ static void method_log_set_level(const struct method_call *call, struct jsonrpc_
 	/* Written while the one or the other lets it through. */
 	if (is_louder)
 		log_set_level(level);
-	log_write(LOG_LEVEL_INFO, "log level %s, was %s, set by uid %u, PID %d",
-		  log_level_name(level), log_level_name(before), call->peer->who.uid,
-		  call->peer->who.pid);
+	log_with_id(LOG_ID_OPERATOR_ACTED, method_about(call, NULL),
+		    "log level %s, was %s, set by uid %u, PID %d", log_level_name(level),
+		    log_level_name(before), call->peer->who.uid, call->peer->who.pid);
 	log_set_level(level);
 	result = method_result(answer);
 	json_put_text(result, "level", log_level_name(level));

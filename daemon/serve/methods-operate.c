@@ -28,8 +28,8 @@ static void log_operator(const struct method_call *call, const struct hosted_vm 
 {
 	char who[OPERATION_WHO_SIZE];
 
-	log_vm(LOG_LEVEL_INFO, hosted->name, "%s, asked for by %s", what,
-	       operation_who(call->peer, who, sizeof(who)));
+	log_with_id(LOG_ID_OPERATOR_ACTED, method_about(call, hosted), "%s, asked for by %s", what,
+		    operation_who(call->peer, who, sizeof(who)));
 }
 
 static void method_vm_freeze(const struct method_call *call, struct jsonrpc_answer *answer)
@@ -80,12 +80,14 @@ static void method_vm_release(const struct method_call *call, struct jsonrpc_ans
 		return;
 	commit = vm_commit(hosted->vm);
 	expected = method_number(call, "commit", commit);
-	if (expected == commit)
-		operation_release(call, hosted, answer);
-	else
+	if (expected != commit) {
 		method_refuse(answer, KVMATTR_OPERATION_DENIED,
 			      "VM %s has commit %" PRIu64 ", not %" PRIu64 "; it is not released",
 			      hosted->name, commit, expected);
+		return;
+	}
+	log_operator(call, hosted, "release");
+	operation_release(call, hosted, answer);
 }
 
 /* ---- vm.update ----------------------------------------------------------------------------- */

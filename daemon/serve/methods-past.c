@@ -171,9 +171,14 @@ static void runs_free(struct question *question)
 	free(question);
 }
 
-static const struct question_kind runs_kind = { runs_work, runs_answer, runs_free };
+static const struct question_kind runs_kind = {
+	.work = runs_work,
+	.answer = runs_answer,
+	.free = runs_free,
+};
 
-static void ask_for_runs(const struct method_call *call, struct runs_question *runs)
+static void ask_for_runs(const struct method_call *call, struct runs_question *runs,
+			 struct jsonrpc_answer *answer)
 {
 	runs->vtl = (unsigned int)method_number(call, "vtl", 0);
 	runs->has_start = method_is_given(call, "start");
@@ -183,7 +188,8 @@ static void ask_for_runs(const struct method_call *call, struct runs_question *r
 	runs->end = method_number(call, "end", 0);
 	runs->cursor = method_number(call, "cursor", 0);
 	runs->max = method_number(call, "limit", METHODS_DEFAULT_RUNS);
-	question_ask(call, &runs->head, &runs_kind, method_argument(call, "journal")->journal);
+	question_ask(call, &runs->head, &runs_kind, method_argument(call, "journal")->journal,
+		     answer);
 }
 
 static void method_journal_state_at(const struct method_call *call, struct jsonrpc_answer *answer)
@@ -192,7 +198,7 @@ static void method_journal_state_at(const struct method_call *call, struct jsonr
 
 	(void)answer;
 	runs->commit = method_number(call, "commit", last_commit(call));
-	ask_for_runs(call, runs);
+	ask_for_runs(call, runs, answer);
 }
 
 static void method_journal_diff(const struct method_call *call, struct jsonrpc_answer *answer)
@@ -203,7 +209,7 @@ static void method_journal_diff(const struct method_call *call, struct jsonrpc_a
 	runs->is_diff = true;
 	runs->before = method_number(call, "from", 0);
 	runs->commit = method_number(call, "to", last_commit(call));
-	ask_for_runs(call, runs);
+	ask_for_runs(call, runs, answer);
 }
 
 /* ---- journal.blame ------------------------------------------------------------------------- */
@@ -317,7 +323,11 @@ static void blame_free(struct question *question)
 	free(question);
 }
 
-static const struct question_kind blame_kind = { blame_work, blame_answer, blame_free };
+static const struct question_kind blame_kind = {
+	.work = blame_work,
+	.answer = blame_answer,
+	.free = blame_free,
+};
 
 static void method_journal_blame(const struct method_call *call, struct jsonrpc_answer *answer)
 {
@@ -338,7 +348,8 @@ static void method_journal_blame(const struct method_call *call, struct jsonrpc_
 		.older_than = { cursor->number, cursor->second },
 	};
 	blame->max = method_number(call, "limit", METHODS_DEFAULT_BLAME);
-	question_ask(call, &blame->head, &blame_kind, method_argument(call, "journal")->journal);
+	question_ask(call, &blame->head, &blame_kind, method_argument(call, "journal")->journal,
+		     answer);
 }
 
 /* ---- The table ----------------------------------------------------------------------------- */

@@ -97,40 +97,19 @@ static struct json_object *list_methods(void)
  * An answer that is always the same.  To make it takes a millisecond of the event loop's and
  * megabytes of small objects; as text it is some 100 KiB.  So it is made with the first call.
  */
-struct kept {
-	char *text;
-	size_t n;
-};
-
-static int write_kept(struct json_object *object, struct printbuf *bytes, int level, int flags)
-{
-	const struct kept *kept = json_object_get_userdata(object);
-
-	(void)level;
-	(void)flags;
-	return printbuf_memappend(bytes, kept->text, (int)kept->n);
-}
-
-static void answer_kept(struct kept *kept, struct json_object *(*make)(void),
+static void answer_kept(struct json_printed *kept, struct json_object *(*make)(void),
 			struct jsonrpc_answer *answer)
 {
 	if (!kept->text) {
-		struct json_object *made = make();
-		const char *text = json_object_to_json_string_length(
-			made, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &kept->n);
-
-		assert(text);
-		kept->text = allocate(kept->n + 1);
-		memcpy(kept->text, text, kept->n + 1);
-		json_object_put(made);
+		*kept = json_print(make());
 		malloc_trim(0);
 	}
-	json_object_set_serializer(method_result(answer), write_kept, kept, NULL);
+	json_put_printed(method_result(answer), kept);
 }
 
 static void method_rpc_methods(const struct method_call *call, struct jsonrpc_answer *answer)
 {
-	static struct kept list;
+	static struct json_printed list;
 
 	(void)call;
 	answer_kept(&list, list_methods, answer);
@@ -138,7 +117,7 @@ static void method_rpc_methods(const struct method_call *call, struct jsonrpc_an
 
 static void method_rpc_discover(const struct method_call *call, struct jsonrpc_answer *answer)
 {
-	static struct kept document;
+	static struct json_printed document;
 
 	(void)call;
 	answer_kept(&document, openrpc_document, answer);

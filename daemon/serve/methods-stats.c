@@ -124,9 +124,9 @@ static void method_stats_reset(const struct method_call *call, struct jsonrpc_an
 		hosted->statistics_since_us = clock_now_us(CLOCK_REALTIME);
 		vm_forget_maxima(hosted->vm);
 		json_put_next_text(vms, hosted->name);
-		log_vm(LOG_LEVEL_INFO, hosted->name,
-		       "counted anew for stats.get, as uid %u, PID %d wanted", call->peer->who.uid,
-		       call->peer->who.pid);
+		log_with_id(LOG_ID_OPERATOR_ACTED, method_about(call, hosted),
+			    "counted anew for stats.get, as uid %u, PID %d wanted",
+			    call->peer->who.uid, call->peer->who.pid);
 	}
 }
 

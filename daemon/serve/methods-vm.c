@@ -186,7 +186,7 @@ static void method_vm_get(const struct method_call *call, struct jsonrpc_answer 
 	put_views(json_put_new_array(result, "views"), policy);
 	put_layers(json_put_new_array(result, "layers"), policy);
 	put_sessions(json_put_new_array(result, "sessions"), hosted);
-	json_put_number(result, "memory_bytes", policy_memory(policy));
+	json_put_number(result, "memory_bytes", vm_memory(hosted->vm));
 }
 
 static void method_vm_views(const struct method_call *call, struct jsonrpc_answer *answer)
@@ -372,7 +372,7 @@ static const struct method_member vm_get_members[] = {
 	  .flags = VALUE_ARRAY,
 	  .members = session_members,
 	  .summary = "the owner's and the agents'" },
-	{ .name = "memory_bytes", .value = VALUE_NUMBER, .summary = "that its policy takes" },
+	{ .name = "memory_bytes", .value = VALUE_NUMBER, .summary = "that it takes in the daemon" },
 	{},
 };
 

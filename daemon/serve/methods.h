@@ -27,7 +27,7 @@ bool methods_dispatch(struct daemon *daemon, const struct control *control,
 #define METHODS_MAX_IMPORT (UINT64_C(4) << 30)
 /* Parts of the address space in one picture. */
 #define METHODS_DEFAULT_BUCKETS 256u
-#define METHODS_MAX_BUCKETS     4096u
+#define METHODS_MAX_BUCKETS     1024u
 /* How long one call may walk through guest memory before it answers with a cursor. */
 #define METHODS_MAX_WALK_US 2000u
 

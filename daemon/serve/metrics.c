@@ -4,7 +4,9 @@
 #include "metrics.h"
 
 #include "control.h"
+#include "memory.h"
 #include "recovery.h"
+#include "refusals.h"
 #include "session.h"
 
 #include <stddef.h>
@@ -63,6 +65,8 @@ DAEMON_NUMBER(vms, daemon->n_vms)
 DAEMON_NUMBER(max_vms, daemon->limits.max_vms)
 DAEMON_NUMBER(sessions, daemon->n_sessions)
 DAEMON_NUMBER(max_sessions, daemon->limits.max_sessions)
+DAEMON_NUMBER(memory, memory_held(daemon))
+DAEMON_NUMBER(max_memory, daemon->limits.max_memory_bytes)
 DAEMON_NUMBER(vms_registered, daemon->vms_registered)
 DAEMON_NUMBER(vms_recovered, daemon->vms_recovered)
 DAEMON_NUMBER(vms_released, daemon->vms_released)
@@ -81,6 +85,26 @@ static uint64_t unrecovered(const struct daemon *daemon, const struct control_st
 	LIST_FOREACH (each, &daemon->unrecovered, list)
 		n++;
 	return n;
+}
+
+static void put_refusals(struct exposition *exposition, const struct family *family,
+			 const struct daemon *daemon, const struct control_statistics *control)
+{
+	(void)control;
+	for (unsigned int i = 0; i < N_REFUSALS; i++) {
+		const struct exposition_label labels[] = { { "reason", refusal_names[i] },
+							   { NULL, NULL } };
+
+		exposition_number(exposition, family->name, labels,
+				  refusals_count(daemon->refusals, i));
+	}
+}
+
+static void put_turns(struct exposition *exposition, const struct family *family,
+		      const struct daemon *daemon, const struct control_statistics *control)
+{
+	(void)control;
+	exposition_latency(exposition, family->name, NULL, &daemon->turns.lengths);
 }
 
 /* ---- A VM ------------------------------------------------------------------------------------ */
@@ -195,6 +219,7 @@ VM_NUMBER(queue, vm_queue_length(hosted->vm))
 VM_NUMBER(ram_bytes, vm_policy(hosted->vm)->n_ram_pages << KVMATTR_PAGE_SHIFT)
 VM_NUMBER(private_bytes, vm_policy(hosted->vm)->n_private_pages << KVMATTR_PAGE_SHIFT)
 VM_NUMBER(map_bytes, policy_memory(vm_policy(hosted->vm)))
+VM_NUMBER(vm_memory_bytes, vm_memory(hosted->vm))
 VM_NUMBER(commit, vm_commit(hosted->vm))
 VM_NUMBER(journal_trouble, vm_journal_status(hosted->journal).error != 0)
 VM_NUMBER(journal_segments, vm_journal_status(hosted->journal).journal.n_segments)
@@ -274,6 +299,11 @@ static const struct family families[] = {
 		  "Journals of VMs that could not be recovered; daemon.get says why."),
 	OF_DAEMON("sessions", GAUGE, sessions, "Connections to the agent socket."),
 	OF_DAEMON("sessions_max", GAUGE, max_sessions, "How many there may be (max-sessions)."),
+	OF_DAEMON("memory_bytes", GAUGE, memory,
+		  "Memory that peers make the daemon hold; daemon.get says for what."),
+	OF_DAEMON("memory_max_bytes", GAUGE, max_memory, "How much it may be (max-memory-mib)."),
+	PUT("turn_seconds", HISTOGRAM, put_turns,
+	    "How long peers' work kept the event loop, piece by piece."),
 	OF_DAEMON("control_clients", GAUGE, clients, "Connections to the control socket."),
 	OF_DAEMON("control_clients_accepted_total", COUNTER, clients_accepted,
 		  "Connections to the control socket that were accepted."),
@@ -281,6 +311,8 @@ static const struct family families[] = {
 		  "Connections to the control socket that were refused: too many at once."),
 	OF_DAEMON("control_clients_too_slow_total", COUNTER, clients_too_slow,
 		  "Subscribers to events that were disconnected because they did not read."),
+	PUT("refusals_total", COUNTER, put_refusals,
+	    "What peers asked for and were not given, by reason; the log says who asked for what."),
 	OF_DAEMON("control_calls_total", COUNTER, calls, "Calls made on the control socket."),
 
 	PUT_VM("vm_info", GAUGE, put_vm_info,
@@ -305,6 +337,8 @@ static const struct family families[] = {
 	OF_VM("vm_ram_bytes", GAUGE, ram_bytes, "The VM's RAM."),
 	OF_VM("vm_private_bytes", GAUGE, private_bytes, "RAM that is private."),
 	OF_VM("vm_map_bytes", GAUGE, map_bytes, "Memory that the VM's maps take in the daemon."),
+	OF_VM("vm_memory_bytes", GAUGE, vm_memory_bytes,
+	      "Memory that the VM takes in the daemon, its maps included, or may come to take."),
 	OF_VM("vm_commit", GAUGE, commit, "Number of the last batch that came into force."),
 
 	OF_VM("updates_queued", GAUGE, queue, "Updates that wait for the batch under way."),

@@ -4,24 +4,38 @@
 #include "archivist.h"
 #include "daemon/allocate.h"
 #include "json-put.h"
+#include "memory.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* How long states are kept that nobody has asked for again. */
 #define KEEP_S 10
 
+/* What the past may take of the daemon's memory, and what it needs to be looked at. */
+#define PAST_PART 4
+#define MIN_BYTES (UINT64_C(4) << 20)
+/* Policies at a time: two states that are kept, and one on its way, in or out. */
+#define N_COPIES 3
+
 struct questions {
 	struct daemon *daemon;
+	struct user_charge charge;  /* for all of it, whoever asks */
+	uint64_t max_map_bytes;     /* of a policy */
 	struct past_states *states; /* the archivist's while a question is under way */
 	unsigned int n_under_way;
 	bool is_over; /* freed with the last question */
 	struct event *forget;
 };
+
+static void hold(struct questions *questions, uint64_t n_bytes)
+{
+	users_hold(&questions->daemon->users, &questions->charge, n_bytes);
+}
 
 static void forget(evutil_socket_t unused, short events, void *context)
 {
@@ -32,7 +46,8 @@ static void forget(evutil_socket_t unused, short events, void *context)
 	if (questions->n_under_way)
 		return;
 	past_states_clear(questions->states);
-	malloc_trim(0);
+	hold(questions, 0);
+	memory_give_back_soon(questions->daemon->memory);
 }
 
 struct questions *questions_new(struct daemon *daemon)
@@ -41,6 +56,7 @@ struct questions *questions_new(struct daemon *daemon)
 
 	questions->daemon = daemon;
 	questions->states = past_states_new();
+	users_charge(&daemon->users, geteuid(), USER_PAST, &questions->charge);
 	questions->forget = event_new(daemon->base, -1, 0, forget, questions);
 	if (!questions->forget) {
 		questions_free(questions);
@@ -57,6 +73,7 @@ void questions_free(struct questions *questions)
 		event_free(questions->forget);
 	questions->forget = NULL;
 	questions->is_over = true;
+	users_release(&questions->daemon->users, &questions->charge);
 	if (questions->n_under_way)
 		return;
 	past_states_free(questions->states);
@@ -93,6 +110,15 @@ static bool is_in_vain(void *context)
 	return archivist_is_cancelled(context);
 }
 
+/* Making a long answer, and printing it, takes longer than the event loop has time for. */
+static void print_answer(struct question *question)
+{
+	struct jsonrpc_answer answer = { 0 };
+
+	question->kind->answer(question, &answer);
+	question->printed = json_print(answer.result);
+}
+
 static void run(void *context, struct archivist_job *job)
 {
 	struct question *question = context;
@@ -100,6 +126,8 @@ static void run(void *context, struct archivist_job *job)
 	question->source.is_cancelled = is_in_vain;
 	question->source.context = job;
 	question->result = question->kind->work(question);
+	if (question->result == 0 && !question->kind->asks_daemon)
+		print_answer(question);
 }
 
 /* The peer is gone. */
@@ -116,10 +144,12 @@ static void release(struct questions *questions)
 	static const struct timeval keep = { KEEP_S, 0 };
 
 	questions->n_under_way--;
-	if (questions->is_over)
+	if (questions->is_over) {
 		questions_free(questions);
-	else if (!questions->n_under_way)
+	} else if (!questions->n_under_way) {
+		hold(questions, past_states_memory(questions->states));
 		event_add(questions->forget, &keep);
+	}
 }
 
 static void done(void *context, bool was_run)
@@ -134,20 +164,56 @@ static void done(void *context, bool was_run)
 			      "again");
 	else if (question->peer && question->result < 0)
 		question_refuse(&answer, question->journal, question->result, &question->error);
+	else if (question->peer && question->printed.text)
+		json_put_printed(method_result(&answer), &question->printed);
 	else if (question->peer)
 		question->kind->answer(question, &answer);
 	if (question->peer)
 		method_finish(question->peer, &answer);
+	free(question->printed.text);
 	question->kind->free(question);
 	release(questions);
 }
 
+/*
+ * While questions are under way, which are answered one after the other, all of them hold what the
+ * largest of them may take; in between, what the states do that are kept.
+ */
+static bool reserve(struct questions *questions, char *text, size_t size)
+{
+	const struct daemon *daemon = questions->daemon;
+	const uint64_t n_held = questions->charge.n_bytes;
+	uint64_t n_bytes = memory_room(daemon, geteuid()) + n_held;
+
+	if (questions->n_under_way)
+		return true;
+	if (n_bytes > daemon->limits.max_memory_bytes / PAST_PART)
+		n_bytes = daemon->limits.max_memory_bytes / PAST_PART;
+	/* a policy may be a little above the limit when it is reached */
+	if (n_bytes > N_COPIES * 2 * daemon->limits.max_map_bytes)
+		n_bytes = N_COPIES * 2 * daemon->limits.max_map_bytes;
+	if (n_bytes < MIN_BYTES &&
+	    !memory_allow(daemon, geteuid(), MIN_BYTES - n_held, text, size, NULL))
+		return false;
+	hold(questions, n_bytes);
+	questions->max_map_bytes = n_bytes / N_COPIES;
+	return true;
+}
+
 void question_ask(const struct method_call *call, struct question *question,
-		  const struct question_kind *kind, const char *journal)
+		  const struct question_kind *kind, const char *journal,
+		  struct jsonrpc_answer *answer)
 {
 	struct questions *questions = call->peer->questions;
+	char text[256];
 
 	question->kind = kind;
+	if (!reserve(questions, text, sizeof(text))) {
+		method_refuse(answer, KVMATTR_LIMIT_EXCEEDED, "nobody looks at the past now: %s",
+			      text);
+		kind->free(question);
+		return;
+	}
 	question->questions = questions;
 	question->peer = call->peer;
 	question->states = questions->states;
@@ -156,8 +222,7 @@ void question_ask(const struct method_call *call, struct question *question,
 	question->source = (struct past_source){
 		.parent_fd = call->daemon->journals.directory_fd,
 		.name = question->journal,
-		/* a policy may be a little above the limit when it is reached */
-		.max_map_bytes = 2 * call->daemon->limits.vm.max_map_bytes,
+		.max_map_bytes = questions->max_map_bytes,
 	};
 	questions->n_under_way++;
 	method_answer_later(call, cancel, question);

@@ -11,6 +11,7 @@
 #define KVMATTRD_QUESTION_H
 
 #include "daemon/journal/past.h"
+#include "json-put.h"
 #include "method.h"
 
 struct archivist_job;
@@ -25,8 +26,9 @@ struct question;
 struct question_kind {
 	/* In the archivist's thread: 0, or a negative errno with question->error. */
 	int (*work)(struct question *question);
-	/* In the event loop, if that went well and there is somebody to answer. */
+	/* If that went well, in the same thread; or, if it asks_daemon, in the event loop. */
 	void (*answer)(struct question *question, struct jsonrpc_answer *answer);
+	bool asks_daemon;
 	/* Releases what the kind has put into the question, and the question. */
 	void (*free)(struct question *question);
 };
@@ -44,14 +46,17 @@ struct question {
 	struct method_peer *peer; /* NULL: gone */
 	struct archivist_job *job;
 	int result;
+	struct json_printed printed; /* the answer, where it was made in the thread */
 };
 
 /*
- * Asks: the call is answered later, and the question is no longer the caller's.  question comes
- * zeroed but for what is the kind's; journal is copied, NULL: all.
+ * Asks: the call is answered later, or refused if there is no memory for it, and the question is no
+ * longer the caller's.  question comes zeroed but for what is the kind's; journal is copied, NULL:
+ * all.
  */
 void question_ask(const struct method_call *call, struct question *question,
-		  const struct question_kind *kind, const char *journal);
+		  const struct question_kind *kind, const char *journal,
+		  struct jsonrpc_answer *answer);
 
 /* What error says about a journal, as a refusal; r is negative. */
 void question_refuse(struct jsonrpc_answer *answer, const char *journal, int r,

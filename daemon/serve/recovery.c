@@ -24,7 +24,9 @@
 /* A policy grew under max-map-mib, which may have been lowered since; it is no licence for all. */
 #define MAX_MAP_FACTOR 4
 
-/* ---- Journals that stay where they are --------------------------------------------------------- */
+/*
+ * ---- Journals that stay where they are ---------------------------------------------------------
+ */
 
 /* What comes before the dot: the VM's name. */
 static void name_vm(const char *journal, char *vm, size_t size)
@@ -46,11 +48,12 @@ static void give_up(struct daemon *daemon, const char *journal, const struct jou
 	snprintf(text, sizeof(text), "not recovered from %s: %s, offset %" PRIu64 ": %s", journal,
 		 error->file, error->offset, error->text);
 	vm_events_journal(daemon, unrecovered->vm, true, text);
-	log_vm(LOG_LEVEL_ERROR, unrecovered->vm,
-	       "not recovered: %s/%s/%s, offset %" PRIu64
-	       ": %s.  Nothing of it is changed.  KVM keeps what it was told last; the name is taken "
-	       "until the journal is moved away, then the VM can be registered anew",
-	       daemon->journals_path, journal, error->file, error->offset, error->text);
+	log_with_id(
+		LOG_ID_VM_NOT_RECOVERED, LOG_ABOUT_VM(unrecovered->vm),
+		"not recovered: %s/%s/%s, offset %" PRIu64
+		": %s.  Nothing of it is changed.  KVM keeps what it was told last; the name is taken "
+		"until the journal is moved away, then the VM can be registered anew",
+		daemon->journals_path, journal, error->file, error->offset, error->text);
 }
 
 bool recovery_find_unrecovered(struct daemon *daemon, const char *vm, char *text, size_t text_size)
@@ -89,7 +92,9 @@ void recovery_forget_unrecovered(struct daemon *daemon)
 	}
 }
 
-/* ---- What the service manager kept ------------------------------------------------------------- */
+/*
+ * ---- What the service manager kept -------------------------------------------------------------
+ */
 
 /* An owner comes back with all that is its own, or has to come by itself. */
 struct belongings {
@@ -159,7 +164,9 @@ static void give_back(const struct hosted_vm *hosted, const struct belongings *b
 	}
 }
 
-/* Puts the owner and the executor back in their places; false if they have to come by themselves. */
+/*
+ * Puts the owner and the executor back in their places; false if they have to come by themselves.
+ */
 static bool restore_owner(struct hosted_vm *hosted)
 {
 	struct belongings belongings;
@@ -201,7 +208,9 @@ static unsigned int restore_connections(struct hosted_vm *hosted)
 	return n;
 }
 
-/* ---- One VM ------------------------------------------------------------------------------------ */
+/*
+ * ---- One VM ------------------------------------------------------------------------------------
+ */
 
 static void recover_sessions(struct hosted_vm *hosted, struct replay *replay)
 {
@@ -241,11 +250,12 @@ static void let_go_on(struct hosted_vm *hosted)
 	vm_events_registered(hosted);
 	n_connected = restore_connections(hosted);
 
-	log_vm(LOG_LEVEL_INFO, hosted->name,
-	       "recovered as of commit %" PRIu64
-	       " from %s: %u session(s), %u of them still connected, pages to be told again: %" PRIu64,
-	       vm_commit(hosted->vm), vm_journal_name(hosted->journal), hosted->n_sessions,
-	       n_connected, vm_unknown_pages(hosted->vm));
+	log_with_id(
+		LOG_ID_VM_RECOVERED, LOG_ABOUT_VM(hosted->name),
+		"recovered as of commit %" PRIu64
+		" from %s: %u session(s), %u of them still connected, pages to be told again: %" PRIu64,
+		vm_commit(hosted->vm), vm_journal_name(hosted->journal), hosted->n_sessions,
+		n_connected, vm_unknown_pages(hosted->vm));
 	if (hosted_vm_has_owner(hosted)) {
 		if (!session_watch_peer(hosted->owner))
 			session_close(hosted->owner, KVMATTR_NO_VM, "the VMM's process has ended");
@@ -323,7 +333,9 @@ static int host(struct daemon *daemon, const char *journal, struct replay *repla
 	return 0;
 }
 
-/* ---- One journal ------------------------------------------------------------------------------- */
+/*
+ * ---- One journal -------------------------------------------------------------------------------
+ */
 
 static bool is_of_this_boot(const struct daemon *daemon, const char *journal)
 {
@@ -385,17 +397,18 @@ static void say_what_was_passed_over(const char *vm, const struct replay_report 
 				     const struct journal_error *torn)
 {
 	if (report->is_torn)
-		log_vm(LOG_LEVEL_WARNING, vm,
-		       "the last write into its journal was not whole, as happens when the daemon "
-		       "dies; it is cut off at %s, offset %" PRIu64
-		       ".  Nothing that was answered is lost",
-		       torn->file, torn->offset);
+		log_with_id(
+			LOG_ID_JOURNAL_CUT, LOG_ABOUT_VM(vm),
+			"the last write into its journal was not whole, as happens when the daemon "
+			"dies; it is cut off at %s, offset %" PRIu64
+			".  Nothing that was answered is lost",
+			torn->file, torn->offset);
 	if (report->passed_over.error)
-		log_vm(LOG_LEVEL_WARNING, vm,
-		       "its last checkpoint is damaged (%s, offset %" PRIu64
-		       ": %s); an older one and the log say the same",
-		       report->passed_over.file, report->passed_over.offset,
-		       report->passed_over.text);
+		log_with_id(LOG_ID_CHECKPOINT_DAMAGED, LOG_ABOUT_VM(vm),
+			    "its last checkpoint is damaged (%s, offset %" PRIu64
+			    ": %s); an older one and the log say the same",
+			    report->passed_over.file, report->passed_over.offset,
+			    report->passed_over.text);
 }
 
 /* Returns whether the journal is past. */
@@ -410,7 +423,7 @@ static bool recover(struct daemon *daemon, const char *journal)
 	if (!is_of_this_boot(daemon, journal) || is_released(daemon, journal))
 		return true;
 	replay_init(&replay);
-	replay.max_map_bytes = MAX_MAP_FACTOR * daemon->limits.vm.max_map_bytes;
+	replay.max_map_bytes = MAX_MAP_FACTOR * daemon->limits.max_map_bytes;
 	r = journal_replay(daemon->journals.directory_fd, journal, &request, &replay, &report,
 			   &error);
 	if (r == -ENODATA || (!r && !replay.is_ready)) {
@@ -425,7 +438,9 @@ static bool recover(struct daemon *daemon, const char *journal)
 	return false;
 }
 
-/* ---- All of them ------------------------------------------------------------------------------- */
+/*
+ * ---- All of them -------------------------------------------------------------------------------
+ */
 
 static int is_journal(const struct dirent *entry)
 {

@@ -5,7 +5,9 @@
 #include "daemon/allocate.h"
 #include "daemon/log.h"
 #include "hosted-vm.h"
+#include "memory.h"
 #include "recovery.h"
+#include "refusals.h"
 #include "service-manager.h"
 #include "session.h"
 #include "view-fds.h"
@@ -59,13 +61,13 @@ static void finish(struct hosted_vm *hosted)
 	session_keep_fd(hosted->owner);
 	vm_events_registered(hosted);
 	vm_events_session_opened(hosted->owner, false);
-	log_vm(LOG_LEVEL_INFO, hosted->name,
-	       "registered by %s (PID %d): %u view(s), %" PRIu64
-	       " pages of RAM, %s, executor in the %s, journal %s",
-	       hosted->owner->peer, hosted->owner->pid, hosted->n_views,
-	       vm_policy(hosted->vm)->n_ram_pages, kvmattr_abi_name(hosted->views[0].abi),
-	       hosted->executor_place == WIRE_EXECUTOR_DAEMON ? "daemon" : "VMM",
-	       vm_journal_name(hosted->journal));
+	log_with_id(LOG_ID_VM_REGISTERED, session_about(hosted->owner),
+		    "registered by %s (PID %d): %u view(s), %" PRIu64
+		    " pages of RAM, %s, executor in the %s, journal %s",
+		    hosted->owner->peer, hosted->owner->pid, hosted->n_views,
+		    vm_policy(hosted->vm)->n_ram_pages, kvmattr_abi_name(hosted->views[0].abi),
+		    hosted->executor_place == WIRE_EXECUTOR_DAEMON ? "daemon" : "VMM",
+		    vm_journal_name(hosted->journal));
 	tell_owner(hosted);
 }
 
@@ -187,10 +189,6 @@ static enum kvmattr_status check_name(struct daemon *daemon, const char *name, c
 			"'%s' is no name for a VM: 1 to 63 letters, digits, '.', '_' and '-', the "
 			"first no '.' or '-'",
 			name);
-	if (daemon->n_vms + daemon->n_released_vms >= daemon->limits.max_vms)
-		return refuse(text, size, KVMATTR_LIMIT_EXCEEDED,
-			      "the daemon hosts %u VMs, as many as it may (max-vms)",
-			      daemon->n_vms);
 	LIST_FOREACH (hosted, &daemon->vms, list)
 		if (!strcmp(hosted->name, name))
 			return refuse(text, size, KVMATTR_VM_EXISTS,
@@ -238,6 +236,51 @@ static struct hosted_vm *take_in(struct session *owner, const struct wire_regist
 	return hosted;
 }
 
+static enum kvmattr_status check_parts(struct session *owner, const struct wire_register *message,
+				       const struct wire_view *views, struct seqpacket_fds *fds,
+				       bool *ret_is_simulated, char *text, size_t size)
+{
+	struct log_about about = session_about(owner);
+	enum kvmattr_status status = check_name(owner->daemon, message->name, text, size);
+
+	if (!status)
+		status = view_fds_check(owner->daemon, views, message->n_views, fds,
+					ret_is_simulated, text, size);
+	if (!status)
+		return KVMATTR_OK;
+	about.vm = message->name;
+	about.status = kvmattr_status_name(status);
+	refusals_log(owner->daemon->refusals, REFUSAL_REGISTRATION_REFUSED, about,
+		     "registration by %s (PID %d) refused: %s", owner->peer, owner->pid, text);
+	return status;
+}
+
+/* For a VM with some RAM; how much its maps take is seen when they are there. */
+static bool has_memory(const struct session *owner, char *text, size_t size)
+{
+	const uint64_t n_bytes = HOSTED_VM_BYTES + (UINT64_C(1) << 20);
+	const char *setting;
+
+	if (memory_allow(owner->daemon, owner->uid, n_bytes, text, size, &setting))
+		return true;
+	users_log_limit(owner->daemon, owner->pid, owner->uid, "REGISTER", setting, text);
+	return false;
+}
+
+/* Whether there is to be such a VM.  What is refused is logged; text: why, for the peer. */
+static enum kvmattr_status check(struct session *owner, const struct wire_register *message,
+				 const struct wire_view *views, struct seqpacket_fds *fds,
+				 bool *ret_is_simulated, char *text, size_t size)
+{
+	if (!may_register(owner, text, size))
+		return KVMATTR_ACCESS_DENIED;
+	if (!users_allow(owner->daemon, owner->pid, owner->uid, USER_VM, text, size))
+		return KVMATTR_LIMIT_EXCEEDED;
+	if (!has_memory(owner, text, size))
+		return KVMATTR_LIMIT_EXCEEDED;
+	return check_parts(owner, message, views, fds, ret_is_simulated, text, size);
+}
+
 const char *registration_begin(struct session *owner, const void *data, size_t size,
 			       struct seqpacket_fds *fds)
 {
@@ -257,21 +300,9 @@ const char *registration_begin(struct session *owner, const void *data, size_t s
 	if (bad)
 		return bad;
 
-	if (!may_register(owner, text, sizeof(text))) {
-		seqpacket_fds_close(fds);
-		session_refuse(owner, message.header.id, KVMATTR_ACCESS_DENIED, text);
-		return NULL;
-	}
-	status = check_name(owner->daemon, message.name, text, sizeof(text));
-	if (!status && !users_allow(owner->daemon, owner->uid, USER_VM, text, sizeof(text)))
-		status = KVMATTR_LIMIT_EXCEEDED;
-	if (!status)
-		status = view_fds_check(owner->daemon, views, message.n_views, fds, &is_simulated,
-					text, sizeof(text));
+	status = check(owner, &message, views, fds, &is_simulated, text, sizeof(text));
 	if (status) {
 		seqpacket_fds_close(fds);
-		log_vm(LOG_LEVEL_WARNING, message.name, "registration by %s (PID %d) refused: %s",
-		       owner->peer, owner->pid, text);
 		session_refuse(owner, message.header.id, status, text);
 		return NULL;
 	}

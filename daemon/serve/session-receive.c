@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include "daemon/log.h"
+#include "refusals.h"
 #include "session.h"
 
 #include <errno.h>
@@ -125,15 +126,15 @@ static void take_or_close(struct session *session, const void *data, size_t size
 	session_close(session, KVMATTR_PROTOCOL_ERROR, text);
 }
 
-void session_receive(int socket, short events, void *argument)
+void session_receive(void *argument)
 {
 	struct session *session = argument;
 
-	(void)events;
 	for (int i = 0; i < MESSAGES_IN_A_ROW && session_may_be_read(session); i++) {
 		uint8_t *buffer = session->daemon->receive_buffer;
 		struct seqpacket_fds fds;
-		ssize_t n = seqpacket_receive(socket, buffer, WIRE_MAX_MESSAGE, &fds, MSG_DONTWAIT);
+		ssize_t n = seqpacket_receive(session->socket, buffer, WIRE_MAX_MESSAGE, &fds,
+					      MSG_DONTWAIT);
 
 		if (n == -EAGAIN)
 			break;
@@ -143,9 +144,13 @@ void session_receive(int socket, short events, void *argument)
 			return;
 		}
 		if (n == -EMFILE) {
-			session_close(session, KVMATTR_LIMIT_EXCEEDED,
-				      "the daemon has no file descriptors left for this message's; "
-				      "raise LimitNOFILE");
+			static const char text[] = "the daemon has no file descriptors left for "
+						   "this message's; raise LimitNOFILE";
+
+			refusals_log(session->daemon->refusals, REFUSAL_OUT_OF_DESCRIPTORS,
+				     session_about(session), "session %" PRIu64 ": %s", session->id,
+				     text);
+			session_close(session, KVMATTR_LIMIT_EXCEEDED, text);
 			return;
 		}
 		if (n <= 0) {
@@ -153,7 +158,10 @@ void session_receive(int socket, short events, void *argument)
 			return;
 		}
 		take_or_close(session, buffer, (size_t)n, &fds);
-		/* A peer with more to say packs it: behind a short message there is none to look for. */
+		/*
+		 * A peer with more to say packs it: behind a short message there is none to look
+		 * for.
+		 */
 		if (n < SHORT_MESSAGE)
 			break;
 	}

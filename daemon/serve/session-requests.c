@@ -8,6 +8,8 @@
 #include "daemon/log.h"
 #include "hosted-vm.h"
 #include "map-walk.h"
+#include "memory.h"
+#include "refusals.h"
 #include "registration.h"
 #include "session-resume.h"
 #include "vm-events.h"
@@ -23,6 +25,9 @@
 
 /* How long one query may take of the others' time; the peer goes on where its answer ends. */
 #define MAX_QUERY_US 1000
+
+/* That an update takes besides its elements, with the text that may end it. */
+#define BYTES_OF_UPDATE (sizeof(struct vm_update) + WIRE_TEXT_SIZE)
 
 struct message {
 	struct wire_header header;
@@ -102,11 +107,12 @@ static const char *take_updates(struct session *session, const struct message *m
 	}
 	parsed->session = session;
 	parsed->n_updates = parsed->n_unsettled = list.n_updates;
-	parsed->n_bytes = message->size + list.n_updates * sizeof(parsed->updates[0]);
+	parsed->n_bytes = message->size + list.n_updates * BYTES_OF_UPDATE;
 	TAILQ_INSERT_TAIL(&session->messages, parsed, list);
 	session->n_begun = 0;
 	session->n_bytes += parsed->n_bytes;
 	session->hosted->n_bytes += parsed->n_bytes;
+	memory_charge_session(session);
 	session->n_unsettled += list.n_updates;
 	session->last_seqno += list.n_updates;
 	/* The session may be closed meanwhile, and all freed with the last update: not the VM. */
@@ -235,16 +241,16 @@ static const char *take_open_agent(struct session *session, const struct message
 			       "an agent speaks for VTL 0 to 15, with rights that exist");
 		return NULL;
 	}
-	if (session->daemon->n_sessions >= session->daemon->limits.max_sessions) {
-		session_refuse(session, open.header.id, KVMATTR_LIMIT_EXCEEDED,
-			       "the daemon has as many sessions as it may (max-sessions)");
-		return NULL;
-	}
-	if (!users_allow(session->daemon, session->uid, USER_SESSION, text, sizeof(text))) {
+	if (!users_allow(session->daemon, session->pid, session->uid, USER_SESSION, text,
+			 sizeof(text))) {
 		session_refuse(session, open.header.id, KVMATTR_LIMIT_EXCEEDED, text);
 		return NULL;
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
+		refusals_log(session->daemon->refusals, REFUSAL_OUT_OF_DESCRIPTORS,
+			     session_about(session),
+			     "there are no file descriptors left for an agent's socket; raise "
+			     "LimitNOFILE");
 		session_refuse(session, open.header.id, KVMATTR_LIMIT_EXCEEDED,
 			       "the daemon has no file descriptors left");
 		return NULL;

@@ -5,6 +5,8 @@
 #include "daemon/log.h"
 #include "daemon/policy/elements.h"
 #include "hosted-vm.h"
+#include "memory.h"
+#include "refusals.h"
 #include "view-fds.h"
 #include "vm-events.h"
 
@@ -54,6 +56,7 @@ struct session *session_recover(struct hosted_vm *hosted, struct replay_session 
 	recorded->failures = NULL;
 	recorded->n_failures = 0;
 	recorded->failures_capacity = 0;
+	memory_charge_session(session);
 	return session;
 }
 
@@ -68,7 +71,9 @@ void session_restore_connection(struct session *session, int socket)
 	session_reply_soon(session, &restarted, sizeof(restarted), -1);
 }
 
-/* ---- Whose session ----------------------------------------------------------------------------- */
+/*
+ * ---- Whose session -----------------------------------------------------------------------------
+ */
 
 /* Takes as long whatever the difference is. */
 static bool is_token_of(const struct session *session, const uint8_t *token)
@@ -113,7 +118,9 @@ static struct session *find_target(struct session *session, const struct wire_re
 	return session->hosted ? NULL : find_detached(session->daemon, message);
 }
 
-/* ---- What an owner brings ---------------------------------------------------------------------- */
+/*
+ * ---- What an owner brings ----------------------------------------------------------------------
+ */
 
 static bool are_as_recorded(const struct hosted_vm *hosted, const struct resumption *resumption)
 {
@@ -163,7 +170,9 @@ static void take_fds(struct hosted_vm *hosted, const struct resumption *resumpti
 	hosted_vm_keep_fds(hosted);
 }
 
-/* ---- RESUME ------------------------------------------------------------------------------------ */
+/*
+ * ---- RESUME ------------------------------------------------------------------------------------
+ */
 
 /* What the peer has, and what it is told again. */
 static void take_up(struct session *session, uint64_t answered)
@@ -281,6 +290,7 @@ const char *session_take_resume(struct session *session, const void *data, size_
 	struct resumption resumption = { .fds = fds };
 	const char *bad = parse(data, size, &resumption);
 	const uint64_t answered = resumption.message.answered;
+	struct log_about about = session_about(session);
 	struct session *target;
 	enum kvmattr_status status;
 	char text[WIRE_TEXT_SIZE];
@@ -308,14 +318,17 @@ const char *session_take_resume(struct session *session, const void *data, size_
 	}
 	seqpacket_fds_close(fds);
 	/* A registration that a restart cut short looks for its session, too, and finds none. */
-	log_write(status == KVMATTR_NO_SESSION ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
-		  "session %" PRIu64 " (%s, PID %d) cannot go on as session %" PRIu64 ": %s",
-		  session->id, session->peer, session->pid, resumption.message.session, text);
+	about.status = kvmattr_status_name(status);
+	refusals_log(session->daemon->refusals, REFUSAL_RESUMPTION_REFUSED, about,
+		     "session %" PRIu64 " (%s, PID %d) cannot go on as session %" PRIu64 ": %s",
+		     session->id, session->peer, session->pid, resumption.message.session, text);
 	session_refuse(session, resumption.message.header.id, status, text);
 	return NULL;
 }
 
-/* ---- The update that was begun ----------------------------------------------------------------- */
+/*
+ * ---- The update that was begun -----------------------------------------------------------------
+ */
 
 static bool is_same_kind(const struct wire_update *one, const struct wire_update *other)
 {

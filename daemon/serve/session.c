@@ -6,6 +6,8 @@
 #include "daemon/log.h"
 #include "fd-store.h"
 #include "hosted-vm.h"
+#include "memory.h"
+#include "refusals.h"
 #include "vm-events.h"
 
 #include <errno.h>
@@ -17,12 +19,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* What updates under way may hold, of one session and of all sessions of one VM. */
-#define MAX_SESSION_BYTES (4u << 20)
-#define MAX_VM_BYTES      (64u << 20)
-#define MAX_FAILURES_IN_ANSWER \
-	((WIRE_MAX_MESSAGE - sizeof(struct wire_answer)) / sizeof(struct wire_failure))
 
 static void send_unsent(int socket, short events, void *argument);
 
@@ -70,17 +66,37 @@ void session_charge(struct session *session)
 	users_charge(&session->daemon->users, session->uid, thing, &session->charge);
 }
 
+/* Whose time its messages take. */
+static struct turn *share_of(struct session *session)
+{
+	return session->hosted ? &session->hosted->share : users_share(&session->charge);
+}
+
+static void can_be_received(int socket, short events, void *argument)
+{
+	struct session *session = argument;
+
+	(void)socket;
+	(void)events;
+	turn_ask(&session->daemon->turns, &session->turn);
+	/* That it has something to say is known until its turn comes: thousands may wait. */
+	if (session->turn.is_waiting)
+		event_del(session->readable);
+}
+
 void session_connect(struct session *session, int socket)
 {
 	struct event_base *base = session->daemon->base;
 
 	session->socket = socket;
-	session->readable = event_new(base, socket, EV_READ | EV_PERSIST, session_receive, session);
+	session->readable = event_new(base, socket, EV_READ | EV_PERSIST, can_be_received, session);
 	session->writable = event_new(base, socket, EV_WRITE, send_unsent, session);
 	event_add(session->readable, NULL);
 	session->daemon->n_sessions++;
 	session->state = SESSION_CONNECTED;
 	session_charge(session);
+	turn_init(&session->daemon->turns, &session->turn, share_of(session), session_receive,
+		  session);
 }
 
 struct session *session_new(struct daemon *daemon, int socket, struct hosted_vm *hosted,
@@ -201,12 +217,13 @@ void session_bind(struct session *session, struct hosted_vm *hosted)
 		stop_watching_peer(session);
 	}
 	session_charge(session);
+	turn_move(&session->turn, share_of(session));
 }
 
 /* When they are fewer, hosted-vm.c has all its sessions look again. */
 static bool is_vm_full(struct hosted_vm *hosted)
 {
-	if (!hosted || hosted->n_bytes < MAX_VM_BYTES)
+	if (!hosted || memory_lets_read_vm(hosted))
 		return false;
 	hosted->is_full = true;
 	return true;
@@ -215,22 +232,24 @@ static bool is_vm_full(struct hosted_vm *hosted)
 bool session_may_be_read(const struct session *session)
 {
 	return session->socket >= 0 && !session->unsent && !session->is_registering &&
-	       session->n_bytes < MAX_SESSION_BYTES && !is_vm_full(session->hosted) &&
+	       memory_lets_read(session) && !is_vm_full(session->hosted) &&
 	       session->n_unsettled + session->n_failures - session->n_told_failures <
 		       session->daemon->limits.max_updates_in_flight;
 }
 
 void session_read_or_pause(struct session *session)
 {
-	bool is_read;
+	bool is_read, may_be_read;
 
 	if (session->socket < 0)
 		return;
 	is_read = event_pending(session->readable, EV_READ, NULL);
-	if (session_may_be_read(session) && !is_read)
+	may_be_read = session_may_be_read(session);
+	if (may_be_read && !is_read && !session->turn.is_waiting)
 		event_add(session->readable, NULL);
-	else if (!session_may_be_read(session) && is_read)
+	else if (!may_be_read && is_read)
 		event_del(session->readable);
+	memory_await(session, may_be_read);
 }
 
 void session_read_again(struct session *session)
@@ -265,10 +284,12 @@ static int disconnect(struct session *session)
 {
 	int socket = session->socket;
 
+	turn_end(&session->daemon->turns, &session->turn);
 	event_free(session->readable);
 	event_free(session->writable);
 	stop_watching_for_hang_up(session);
 	session->socket = -1;
+	memory_await(session, false);
 	session->daemon->n_sessions--;
 	return socket;
 }
@@ -276,6 +297,7 @@ static int disconnect(struct session *session)
 void session_hand_to_reaper(struct session *session)
 {
 	users_release(&session->daemon->users, &session->charge);
+	memory_look_again(session->daemon->memory);
 	TAILQ_INSERT_TAIL(&session->daemon->closed_sessions, session, list);
 	event_active(session->daemon->reaper, EV_TIMEOUT, 0);
 }
@@ -354,15 +376,38 @@ static void forget(struct session *session)
 		vm_journal_note_session_closed(session->hosted->journal, session->id);
 }
 
+struct log_about session_about(const struct session *session)
+{
+	return (struct log_about){
+		.vm = session->hosted ? session->hosted->name : NULL,
+		.session = session->id,
+		.has_peer = true,
+		.pid = session->pid,
+		.uid = session->uid,
+	};
+}
+
+static void log_end(const struct session *session, enum kvmattr_status status, const char *text)
+{
+	struct log_about about = session_about(session);
+
+	about.status = kvmattr_status_name(status);
+	if (status == KVMATTR_PROTOCOL_ERROR)
+		refusals_log(session->daemon->refusals, REFUSAL_PROTOCOL_BROKEN, about,
+			     "session %" PRIu64 " (%s, PID %d) closed: %s", session->id,
+			     session->peer, session->pid, text);
+	else
+		log_write(LOG_LEVEL_DEBUG, "session %" PRIu64 " (%s, PID %d) closed: %s",
+			  session->id, session->peer, session->pid, text);
+}
+
 void session_close(struct session *session, enum kvmattr_status status, const char *text)
 {
 	struct hosted_vm *owned = session->actor.is_owner ? session->hosted : NULL;
 
 	if (session->state == SESSION_CLOSED)
 		return;
-	log_write(status == KVMATTR_PROTOCOL_ERROR ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
-		  "session %" PRIu64 " (%s, PID %d) closed: %s", session->id, session->peer,
-		  session->pid, text);
+	log_end(session, status, text);
 	if (session->socket >= 0)
 		say_goodbye(session, status, text);
 	vm_events_session_closed(session, text);
@@ -398,6 +443,7 @@ void session_reply_soon(struct session *session, const void *message, size_t siz
 	session->unsent = memcpy(allocate(size), message, size);
 	session->unsent_size = size;
 	session->unsent_fd = fd;
+	memory_charge_session(session);
 	event_add(session->writable, NULL);
 	session_read_or_pause(session);
 }
@@ -438,99 +484,11 @@ static void send_unsent(int socket, short events, void *argument)
 		session->unsent_fd = -1;
 		free(session->unsent);
 		session->unsent = NULL;
+		memory_charge_session(session);
 		if (r < 0) {
 			session_close(session, KVMATTR_NO_VM, "the peer takes no answers any more");
 			return;
 		}
 	}
 	session_flush(session);
-}
-
-void session_settle(struct session *session, uint64_t seqno, uint64_t commit, uint32_t n_in_force,
-		    enum kvmattr_status status, const char *text)
-{
-	session->n_unsettled--;
-	session->settled_seqno = seqno;
-	session->commit = commit;
-	if (status != KVMATTR_OK) {
-		struct wire_failure failure = { .seqno = seqno,
-						.status = status,
-						.n_in_force = n_in_force };
-
-		snprintf(failure.text, sizeof(failure.text), "%s", text);
-		session_note_failure(session, &failure);
-	}
-}
-
-/*
- * Those that were told are kept for as long as the peer may not have read it: should the journal
- * have to be written anew, they go into it.
- */
-static void forget_old_failures(struct session *session)
-{
-	size_t n = 0;
-
-	while (n < session->n_told_failures &&
-	       session->settled_seqno - session->failures[n].seqno >=
-		       session->daemon->limits.max_updates_in_flight)
-		session->forgotten_seqno = session->failures[n++].seqno;
-	session->n_failures -= n;
-	session->n_told_failures -= n;
-	if (n)
-		memmove(session->failures, session->failures + n,
-			session->n_failures * sizeof(*session->failures));
-}
-
-void session_note_failure(struct session *session, const struct wire_failure *failure)
-{
-	/* Only now and then, and so that half of the room is free behind it. */
-	if (session->n_failures == session->failures_capacity) {
-		forget_old_failures(session);
-		if (session->n_failures >= session->failures_capacity / 2) {
-			session->failures_capacity = 2 * session->failures_capacity + 16;
-			session->failures =
-				allocate_again(session->failures, session->failures_capacity,
-					       sizeof(*session->failures));
-		}
-	}
-	session->failures[session->n_failures++] = *failure;
-}
-
-/* One answer; its failures, if they are too many for it, say how far it reaches. */
-static int send_answer(struct session *session)
-{
-	size_t n_untold = session->n_failures - session->n_told_failures;
-	const struct wire_failure *failures =
-		n_untold ? &session->failures[session->n_told_failures] : NULL;
-	size_t n = n_untold < MAX_FAILURES_IN_ANSWER ? n_untold : MAX_FAILURES_IN_ANSWER;
-	uint64_t last = n < n_untold ? failures[n - 1].seqno : session->settled_seqno;
-	struct wire_answer answer = { .commit = session->commit, .n_failures = (uint32_t)n };
-	struct iovec parts[] = {
-		{ &answer, sizeof(answer) },
-		{ (void *)failures, n * sizeof(*failures) },
-	};
-	int r;
-
-	answer.header = wire_header_make(WIRE_ANSWER, parts[0].iov_len + parts[1].iov_len, last);
-	r = seqpacket_send(session->socket, parts, n ? 2 : 1, NULL, 0, MSG_DONTWAIT);
-	if (r < 0)
-		return r;
-	session->answered_seqno = last;
-	session->n_told_failures += n;
-	return 0;
-}
-
-void session_flush(struct session *session)
-{
-	int r = 0;
-
-	/* Behind what was said before, as RESUMED: send_unsent() comes here again. */
-	while (session->socket >= 0 && !session->unsent && !r &&
-	       session->answered_seqno < session->settled_seqno)
-		r = send_answer(session);
-	if (r == -EAGAIN)
-		event_add(session->writable, NULL);
-	else if (r < 0)
-		session_close(session, KVMATTR_NO_VM, "the peer takes no answers any more");
-	session_read_or_pause(session);
 }

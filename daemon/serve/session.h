@@ -38,6 +38,7 @@ struct session {
 	uint64_t id;
 	uint8_t token[WIRE_TOKEN_SIZE]; /* who shows it may resume the session */
 	int socket;                     /* -1 without a connection */
+	struct turn turn;               /* as long as there is a connection */
 	struct event *readable;
 	struct event *writable;
 	int pidfd; /* of an owner, or -1 */
@@ -48,8 +49,10 @@ struct session {
 	char peer[40];
 	int32_t pid; /* of the peer, or of whoever opened the agent's socket; 0 if not known */
 	uint32_t uid;
-	struct user_charge charge; /* that user's, until nothing is under way any more */
-	uint64_t n_messages;       /* received */
+	struct user_charge charge;            /* that user's, until nothing is under way any more */
+	TAILQ_ENTRY(session) short_of_memory; /* memory.c's */
+	bool is_short_of_memory;
+	uint64_t n_messages; /* received */
 
 	uint64_t last_seqno;                   /* taken from the peer */
 	uint64_t settled_seqno;                /* settled by the VM */
@@ -58,13 +61,17 @@ struct session {
 	unsigned int n_unsettled;              /* updates that the VM has */
 	TAILQ_HEAD(, update_message) messages; /* that they came in, in order */
 	size_t n_bytes;                        /* of their messages */
-	/* Those up to settled_seqno that were not done whole, as far as the journal has them, too. */
+	/*
+	 * Those up to settled_seqno that were not done whole, as far as the journal has them, too.
+	 */
 	struct wire_failure *failures;
 	size_t n_failures;
 	size_t n_told_failures; /* of these, that the peer was told */
 	size_t failures_capacity;
 	uint64_t forgotten_seqno; /* the last of those that are not there any more */
-	/* What of the update behind settled_seqno came into force in a former life of the daemon. */
+	/*
+	 * What of the update behind settled_seqno came into force in a former life of the daemon.
+	 */
 	uint32_t n_begun;
 	uint32_t begun_n_total; /* of its elements */
 	struct wire_update begun;
@@ -79,13 +86,17 @@ struct session *session_new(struct daemon *daemon, int socket, struct hosted_vm 
 			    const struct policy_actor *actor);
 /* Tells the peer why and closes the connection.  The VM of an owner is doomed by it. */
 void session_close(struct session *session, enum kvmattr_status status, const char *text);
-/* Closes it without a word to anyone: it may go on in the daemon's next life, if it was recorded. */
+/*
+ * Closes it without a word to anyone: it may go on in the daemon's next life, if it was recorded.
+ */
 void session_drop(struct session *session);
 /* The session's VM let go of one of its updates; session_flush() tells the peer. */
 void session_settle(struct session *session, uint64_t seqno, uint64_t commit, uint32_t n_in_force,
 		    enum kvmattr_status status, const char *text);
 void session_flush(struct session *session);
-/* Sends a reply, or keeps it until the socket takes it.  fd, or -1, is the session's from then on. */
+/*
+ * Sends a reply, or keeps it until the socket takes it.  fd, or -1, is the session's from then on.
+ */
 void session_reply(struct session *session, const void *message, size_t size, int fd);
 /* The same from the event loop: whatever comes of it does not come now. */
 void session_reply_soon(struct session *session, const void *message, size_t size, int fd);
@@ -96,6 +107,8 @@ void session_refuse(struct session *session, uint64_t id, enum kvmattr_status st
 void session_bind(struct session *session, struct hosted_vm *hosted);
 /* The end of a registration: the peer is read again. */
 void session_read_again(struct session *session);
+/* The peer and its VM, for the log. */
+struct log_about session_about(const struct session *session);
 /* The session as the journal has it. */
 struct vm_record_session session_facts(const struct session *session);
 /* Has the service manager keep the connection of a session that is in its VM's journal. */
@@ -113,8 +126,8 @@ void session_hand_to_reaper(struct session *session);
 /* One without a connection, in the state of being detached. */
 struct session *session_new_detached(struct daemon *daemon, uint64_t id, struct hosted_vm *hosted,
 				     const struct policy_actor *actor);
-/* Something can be received: session-receive.c. */
-void session_receive(int socket, short events, void *session);
+/* Takes what the peer has sent, some messages of it: session-receive.c. */
+void session_receive(void *session);
 bool session_may_be_read(const struct session *session);
 /* Looks at whether it may be read now. */
 void session_read_or_pause(struct session *session);

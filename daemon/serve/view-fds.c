@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "view-fds.h"
 
+#include "daemon/allocate.h"
 #include "executor-link.h"
+#include "thread.h"
 #include "vm-fd.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 __attribute__((format(printf, 4, 5))) static enum kvmattr_status refuse(char *text,
 									size_t text_size,
@@ -139,4 +143,42 @@ int view_fds_take(struct hosted_vm *hosted, const struct wire_view *views,
 			hosted->stats_fds[i] = seqpacket_fds_take(fds, next_stats++);
 	}
 	return seqpacket_fds_take(fds, 0);
+}
+
+struct closing {
+	unsigned int n;
+	int fds[2 * KVMATTR_N_VTLS];
+};
+
+static void *close_all(void *argument)
+{
+	struct closing *closing = argument;
+
+	while (closing->n)
+		close(closing->fds[--closing->n]);
+	free(closing);
+	return NULL;
+}
+
+static void add(struct closing *closing, int *fd)
+{
+	if (*fd >= 0)
+		closing->fds[closing->n++] = *fd;
+	*fd = -1;
+}
+
+/*
+ * The last descriptor of a VM whose VMM is dead is the end of the guest: KVM frees all of its
+ * memory within close(), which nobody else is to wait for.
+ */
+void view_fds_close(struct hosted_vm *hosted)
+{
+	struct closing *closing = allocate_one(struct closing);
+
+	for (unsigned int i = 0; i < KVMATTR_N_VTLS; i++) {
+		add(closing, &hosted->view_fds[i]);
+		add(closing, &hosted->stats_fds[i]);
+	}
+	if (!closing->n || thread_start(close_all, closing, NULL) < 0)
+		close_all(closing);
 }

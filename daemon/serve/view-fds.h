@@ -26,5 +26,7 @@ __attribute__((warn_unused_result)) enum kvmattr_status view_fds_check(
 __attribute__((warn_unused_result)) int view_fds_take(struct hosted_vm *hosted,
 						      const struct wire_view *views,
 						      struct seqpacket_fds *fds);
+/* Closes them, all that there are. */
+void view_fds_close(struct hosted_vm *hosted);
 
 #endif

@@ -283,10 +283,28 @@ static void free_job(struct checkpoint_job *job)
 	free(job);
 }
 
+/*
+ * One at a time, or all VMs were in memory twice: the next one that waits need not wait any longer.
+ */
+static void end_covering(struct vm_journals *journals, bool is_well)
+{
+	struct vm_journal *journal;
+
+	journals->is_covering = false;
+	LIST_FOREACH (journal, &journals->open, open)
+		if (is_well && !journal->is_closed && !journal->job && needs_cover(journal)) {
+			journal->cover_ms = 0;
+			vm_journal_cover(journal);
+			return;
+		}
+}
+
 static void done(void *context, bool was_run)
 {
 	struct checkpoint_job *job = context;
 	struct vm_journal *journal = job->journal;
+	struct vm_journals *journals = journal->journals;
+	const bool is_of_memory = job->is_of_memory, is_well = was_run && job->r == 0;
 
 	journal->job = NULL;
 	if (was_run && !journal->is_closed) {
@@ -299,6 +317,8 @@ static void done(void *context, bool was_run)
 	if (!journal->is_closed && needs_cover(journal))
 		vm_journal_cover(journal);
 	vm_journal_job_over(journal);
+	if (is_of_memory)
+		end_covering(journals, is_well);
 }
 
 static struct checkpoint_job *new_job(struct vm_journal *journal, uint64_t number, uint64_t n_bytes)
@@ -351,7 +371,11 @@ static int make_cover(struct vm_journal *journal)
 	const struct policy *policy;
 	int r = 0;
 
-	/* what was noted belongs before it; if it cannot be written, the checkpoint speaks for it */
+	if (journal->journals->is_covering)
+		return -EAGAIN;
+	/*
+	 * what was noted belongs before it; if it cannot be written, the checkpoint speaks for it
+	 */
 	if (!journal->sync_error)
 		r = vm_journal_write_notes(journal);
 	if (r < 0)
@@ -367,6 +391,7 @@ static int make_cover(struct vm_journal *journal)
 		return r;
 	}
 	policy_image_write(policy, &job->image);
+	journal->journals->is_covering = true;
 	journal->due = 0;
 	submit(journal, job, ARCHIVIST_AWAITED);
 	return 0;

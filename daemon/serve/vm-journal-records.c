@@ -313,6 +313,14 @@ static void append_in_force(struct vm_journal *journal, const struct vm_in_force
 	append_one(journal, VM_RECORD_IN_FORCE, &record, sizeof(record));
 }
 
+size_t vm_journal_memory(const struct vm_journal *journal)
+{
+	return journal_memory(journal->journal) +
+	       journal->notes.capacity * sizeof(*journal->notes.note) +
+	       journal->parts_capacity *
+		       (sizeof(*journal->parts) + VECTORS_PER_PART * sizeof(*journal->vectors));
+}
+
 int vm_journal_record(struct vm_journal *journal, const struct vm_batch *batch,
 		      const struct vm_in_force *in_force, vm_journal_session_of session_of,
 		      uint64_t *ret_durable)

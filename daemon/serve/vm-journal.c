@@ -29,7 +29,8 @@ void vm_journal_say(struct vm_journal *journal, bool is_trouble, const char *for
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	if (journal->is_closed)
-		log_vm(is_trouble ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, journal->vm, "%s", text);
+		log_with_id(is_trouble ? LOG_ID_JOURNAL_TROUBLE : LOG_ID_JOURNAL_WELL,
+			    LOG_ABOUT_VM(journal->vm), "%s", text);
 	else
 		journal->ops->trouble(journal->context, is_trouble, text);
 }
@@ -225,8 +226,8 @@ static int reopen(struct vm_journal *journal, const struct replay *replay,
 	journal->is_batch_open = replay->settled < replay->number;
 	if (journal->syncer) {
 		/*
-		 * Peers that come back are told at once of what the dead daemon wrote.  If it fails,
-		 * so does the thread's next one, and that is covered.
+		 * Peers that come back are told at once of what the dead daemon wrote.  If it
+		 * fails, so does the thread's next one, and that is covered.
 		 */
 		(void)!journal_sync(journal->journal);
 		journal_syncer_want(journal->syncer, journal->last_number);

@@ -32,15 +32,15 @@ struct vm_journal_ops {
 	/* All up to this number is on the disk.  From the event loop. */
 	void (*durable)(void *context, uint64_t number);
 	/*
-	 * A sentence for the log; is_trouble: something cannot be done, else: it can be again.  Also
-	 * told from within a call that writes.
+	 * A sentence for the log; is_trouble: something cannot be done, else: it can be again.
+	 * Also told from within a call that writes.
 	 */
 	void (*trouble)(void *context, bool is_trouble, const char *text);
 	/*
 	 * Fills in an empty replay with all that a checkpoint holds, as of now, what was noted
-	 * included; but for number, settled, policy and observer.  Returns the policy, which is read
-	 * before anything else happens; NULL: the layers hold an open batch, ask later.  From the event
-	 * loop.
+	 * included; but for number, settled, policy and observer.  Returns the policy, which is
+	 * read before anything else happens; NULL: the layers hold an open batch, ask later.  From
+	 * the event loop.
 	 */
 	const struct policy *(*snapshot)(void *context, struct replay *replay);
 };
@@ -83,6 +83,9 @@ __attribute__((warn_unused_result)) int vm_journal_record(struct vm_journal *jou
 void vm_journal_note_refused(struct vm_journal *journal, uint64_t session,
 			     const struct vm_update *update, enum kvmattr_status status,
 			     const char *text);
+
+/* Bytes of memory that wait to be written, or are kept for what will be. */
+size_t vm_journal_memory(const struct vm_journal *journal);
 
 /* Each writes at once; 0 or a negative errno. */
 __attribute__((warn_unused_result)) int vm_journal_write_session(

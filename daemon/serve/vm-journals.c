@@ -82,6 +82,7 @@ int vm_journals_open(struct vm_journals *journals, const char *state_dir)
 	r = open_directory(state_fd, state_dir, &journals->directory_fd);
 	close(state_fd);
 	LIST_INIT(&journals->open);
+	journals->is_covering = false;
 	journals->forgetting = NULL;
 	journals->forget_again = false;
 	return r;
@@ -263,7 +264,9 @@ static void run(void *context, struct archivist_job *job)
 			remove_journal(forgetting, forgetting->past[i].name);
 }
 
-/* ---- Past journals: in the event loop --------------------------------------------------------- */
+/*
+ * ---- Past journals: in the event loop ---------------------------------------------------------
+ */
 
 static void done(void *context, bool was_run)
 {

@@ -41,6 +41,7 @@ struct vm_journals {
 	uint8_t boot_id[16]; /* this boot's */
 
 	LIST_HEAD(, vm_journal) open; /* those of VMs that are hosted */
+	bool is_covering; /* a checkpoint of a policy in memory is made, which is a copy of that */
 	struct archivist_job *forgetting;
 	bool forget_again; /* there may be more to remove by now */
 };

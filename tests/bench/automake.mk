@@ -7,7 +7,9 @@ bench_programs = \
 	tests/bench/bench-journal \
 	tests/bench/bench-latency \
 	tests/bench/bench-observe \
-	tests/bench/bench-restart
+	tests/bench/bench-restart \
+	tests/bench/bench-siege \
+	tests/bench/bench-slices
 EXTRA_PROGRAMS = $(bench_programs)
 
 tests_bench_bench_attribute_map_SOURCES = tests/bench/bench-attribute-map.c \
@@ -41,6 +43,22 @@ tests_bench_bench_restart_SOURCES = tests/bench/bench-restart.c \
 	tests/integration/fake-manager.c tests/integration/fake-manager.h
 tests_bench_bench_restart_LDADD = client/libsimvm.la client/libkvmattr.la \
 	protocol/libprotocol.la -lpthread
+tests_bench_bench_siege_SOURCES = tests/bench/bench-siege.c \
+	tests/bench/bench-daemon.c tests/bench/bench-daemon.h \
+	tests/bench/bench-guest.c tests/bench/bench-guest.h \
+	tests/bench/besiege-control.c tests/bench/besiege-questions.c \
+	tests/bench/besiege-sockets.c tests/bench/besiege-vms.c \
+	tests/bench/besieger.h tests/bench/besiegers.c tests/bench/besiegers.h \
+	tests/bench/daemon-size.c tests/bench/daemon-size.h \
+	tests/bench/hostile-vm.c tests/bench/hostile-vm.h \
+	tests/bench/other-user.c tests/bench/other-user.h \
+	tests/bench/peaceful.c tests/bench/peaceful.h \
+	tests/bench/samples.c tests/bench/samples.h
+tests_bench_bench_siege_LDADD = client/libsimvm.la client/libkvmattr.la \
+	protocol/libprotocol.la -lpthread
+tests_bench_bench_slices_SOURCES = tests/bench/bench-slices.c \
+	tests/unit/unheard-vm-ops.c tests/unit/unheard-vm-ops.h
+tests_bench_bench_slices_LDADD = daemon/libpolicy.la
 
 bench: all $(bench_programs)
 	@tests/bench/bench-attribute-map
@@ -51,6 +69,8 @@ bench: all $(bench_programs)
 	@echo; tests/bench/bench-latency daemon/kvmattrd
 	@echo; tests/bench/bench-observe daemon/kvmattrd client/kvmattr-simvm
 	@echo; tests/bench/bench-restart daemon/kvmattrd
+	@echo; tests/bench/bench-slices
+	@echo; tests/bench/bench-siege --seconds=24 daemon/kvmattrd client/kvmattr-simvm
 EXTRA_DIST += tests/bench/bench-end-to-end.sh
 CLEANFILES += $(bench_programs)
 .PHONY: bench

@@ -23,6 +23,7 @@
 struct world {
 	struct vm *vm;
 	size_t n_calls; /* told and not answered */
+	bool is_giving_way;
 	uint64_t n_failed;
 };
 
@@ -37,6 +38,11 @@ static void do_answer(void *context, struct vm_update *update, enum kvmattr_stat
 	(void)update;
 	(void)text;
 	((struct world *)context)->n_failed += status != KVMATTR_OK;
+}
+
+static void do_give_way(void *context)
+{
+	((struct world *)context)->is_giving_way = true;
 }
 
 static void do_set_timer(void *context, unsigned int timeout_ms)
@@ -57,6 +63,7 @@ static const struct vm_ops ops = {
 	.execute = do_execute,
 	.answer = do_answer,
 	.settled = unheard_settled,
+	.give_way = do_give_way,
 	.set_timer = do_set_timer,
 	.report = unheard_report,
 	.now_us = do_now_us,
@@ -64,11 +71,16 @@ static const struct vm_ops ops = {
 
 static void finish(struct world *world)
 {
-	while (vm_state(world->vm) != VM_IDLE) {
+	while (world->n_calls || world->is_giving_way) {
 		size_t n = world->n_calls;
 
 		world->n_calls = 0;
-		vm_calls_done(world->vm, n, 0, 0);
+		if (n)
+			vm_calls_done(world->vm, n, 0, 0);
+		if (world->is_giving_way) {
+			world->is_giving_way = false;
+			vm_turn(world->vm);
+		}
 	}
 }
 
@@ -92,7 +104,9 @@ static void start_vm(struct world *world)
 {
 	static const struct wire_probe_result probe = { .v10_errno = 25,
 							.cap = KVM_ABI_PRIVATE | KVM_ABI_DENY_ALL };
-	static const struct vm_limits limits = { 65536, 32768, 10000, 0 };
+	static const struct vm_limits limits = { .max_pages_per_call = 65536,
+						 .max_elements_per_batch = 32768,
+						 .executor_deadline_ms = 10000 };
 	static const struct kvmattr_range ram = { 0, RAM_PAGES };
 	struct policy_element add_ram = { .kind = KVMATTR_ADD_RAM };
 	struct policy_element enable = { .kind = KVMATTR_ENABLE_LAYER,

@@ -25,6 +25,17 @@ void bench_place_make(struct bench_place *place)
 		 place->runtime_dir);
 	snprintf(place->control_socket, sizeof(place->control_socket), "%s/control.sock",
 		 place->runtime_dir);
+	snprintf(place->configuration, sizeof(place->configuration), "%s/kvmattrd.conf",
+		 place->directory);
+	bench_place_configure(place, "[daemon]\nlog-level = error\n");
+}
+
+void bench_place_configure(const struct bench_place *place, const char *settings)
+{
+	FILE *file = fopen(place->configuration, "we");
+
+	if (!file || fputs(settings, file) < 0 || fclose(file) != 0)
+		err(EXIT_FAILURE, "%s", place->configuration);
 }
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
@@ -61,8 +72,9 @@ pid_t bench_daemon_start(const struct bench_place *place, const char *program,
 		return pid;
 	if (before)
 		before(context);
-	execl(program, program, "--foreground", "--allow-simulated", "--log-level", "error",
-	      "--runtime-dir", place->runtime_dir, "--state-dir", place->state_dir, (char *)NULL);
+	execl(program, program, "--foreground", "--allow-simulated", "--config",
+	      place->configuration, "--runtime-dir", place->runtime_dir, "--state-dir",
+	      place->state_dir, (char *)NULL);
 	err(EXIT_FAILURE, "%s", program);
 }
 

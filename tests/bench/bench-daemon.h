@@ -15,9 +15,13 @@ struct bench_place {
 	char state_dir[48];
 	char agent_socket[64];
 	char control_socket[64];
+	char configuration[64]; /* the daemon's file of settings */
 };
 
+/* The daemon there tells of nothing but errors. */
 void bench_place_make(struct bench_place *place);
+/* Other settings, with sections, as in kvmattrd.conf(5). */
+void bench_place_configure(const struct bench_place *place, const char *settings);
 void bench_place_remove(const struct bench_place *place);
 
 /* A child that is killed when we end. */

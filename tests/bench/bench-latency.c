@@ -2,11 +2,13 @@
 /*
  * How long one update and one question take, alone, from the agent's call to its return.
  *
- * Three processes, as in life: an agent, the daemon, a VMM whose executor simulates KVM.  The peers,
- * in the same run and on the same CPUs: for an update, a message of the same size handed on
+ * Three processes, as in life: an agent, the daemon, a VMM whose executor simulates KVM.  The
+ * peers, in the same run and on the same CPUs: for an update, a message of the same size handed on
  * between three processes and back, which is two raw SEQPACKET ping-pongs; for a question, one
- * between two.  Everything once on one CPU, where a wake-up is a context switch, and once with a
- * CPU for each process, where it is whatever this machine makes of it.
+ * between two.  And for both, the same daemon without its sandbox (seccomp, Landlock): what that
+ * costs.  They take turns, so that noise is everyone's.  Everything once on one CPU, where a
+ * wake-up is a context switch, and once with a CPU for each process, where it is whatever this
+ * machine makes of it.
  *
  * Usage: bench-latency KVMATTRD
  */
@@ -26,11 +28,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define N_ROUNDS     20000
+#define N_TURNS      40
+#define N_IN_TURN    500
+#define N_WARM_UP    50
+#define N_ROUNDS     (N_TURNS * N_IN_TURN)
 #define UPDATE_BYTES 48 /* a message with one update of one page */
 
-static struct bench_place place;
-static double samples[N_ROUNDS];
 static cpu_set_t all_cpus;
 
 static void die(const char *what)
@@ -54,23 +57,24 @@ static void pin(int i, int is_shared)
 		die("sched_setaffinity");
 }
 
-struct percentiles {
-	double p50, p99;
+/* Something that is done again and again, and how long that took. */
+struct series {
+	void (*once)(void *context);
+	void *context;
+	double us[N_ROUNDS];
+	size_t n;
 };
 
-static struct percentiles measure(void (*round)(void *context), void *context)
+static void take_turn(struct series *series)
 {
-	for (int i = 0; i < N_ROUNDS / 10; i++)
-		round(context);
-	for (int i = 0; i < N_ROUNDS; i++) {
+	for (int i = 0; i < N_WARM_UP; i++)
+		series->once(series->context);
+	for (int i = 0; i < N_IN_TURN; i++) {
 		double start = samples_now_us();
 
-		round(context);
-		samples[i] = samples_now_us() - start;
+		series->once(series->context);
+		series->us[series->n++] = samples_now_us() - start;
 	}
-	samples_sort(samples, N_ROUNDS);
-	return (struct percentiles){ samples_quantile(samples, N_ROUNDS, 0.5),
-				     samples_quantile(samples, N_ROUNDS, 0.99) };
 }
 
 /* ---- The peers: a message handed on through n processes and back --------------------------- */
@@ -99,18 +103,22 @@ static void ping(void *context)
 		die("ping");
 }
 
-static struct percentiles measure_peer(int n_hops, int is_shared)
-{
-	struct percentiles result;
-	int near[2], far[2] = { -1, -1 };
-	pid_t children[2] = { -1, -1 };
+struct peer {
+	pid_t children[2];
+	int n_children;
+	int socket;
+};
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, near) < 0 ||
-	    (n_hops > 1 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, far) < 0))
+static void start_peer(struct peer *peer, int n_hops, int is_shared)
+{
+	int near[2], far[2] = { -1, -1 };
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, near) < 0 ||
+	    (n_hops > 1 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, far) < 0))
 		die("socketpair");
 	for (int i = 0; i < n_hops; i++) {
-		children[i] = bench_fork();
-		if (children[i])
+		peer->children[i] = bench_fork();
+		if (peer->children[i])
 			continue;
 		pin(i + 1, is_shared);
 		close(near[0]);
@@ -118,18 +126,22 @@ static struct percentiles measure_peer(int n_hops, int is_shared)
 			hand_on(near[1], far[0]);
 		hand_on(far[1], -1);
 	}
-	result = measure(ping, &near[0]);
-	for (int i = 0; i < n_hops; i++) {
-		kill(children[i], SIGKILL);
-		waitpid(children[i], NULL, 0);
-	}
-	close(near[0]);
 	close(near[1]);
 	if (n_hops > 1) {
 		close(far[0]);
 		close(far[1]);
 	}
-	return result;
+	peer->n_children = n_hops;
+	peer->socket = near[0];
+}
+
+static void end_peer(const struct peer *peer)
+{
+	for (int i = 0; i < peer->n_children; i++) {
+		kill(peer->children[i], SIGKILL);
+		waitpid(peer->children[i], NULL, 0);
+	}
+	close(peer->socket);
 }
 
 /* ---- kvmattrd ------------------------------------------------------------------------------ */
@@ -163,7 +175,7 @@ static void pin_daemon(void *is_shared)
 }
 
 /* A VMM with 1 GiB that sends the socket of its VTL 1 agent through channel. */
-static void run_vmm(int channel)
+static void run_vmm(const struct bench_place *place, int channel)
 {
 	const struct kvmattr_executor_ops simulated = { simulated_probe, simulated_set, NULL };
 	const struct kvmattr_view view = { .fd = memfd_create("kvmattr-simvm", MFD_CLOEXEC) };
@@ -183,7 +195,7 @@ static void run_vmm(int channel)
 	struct kvmattr *owner;
 	int fd;
 
-	if (kvmattr_connect(place.agent_socket, "bench", &owner) ||
+	if (kvmattr_connect(place->agent_socket, "bench", &owner) ||
 	    kvmattr_register(owner, &vm, NULL) || kvmattr_start_executor(owner) ||
 	    kvmattr_open_agent(owner, 1, 0, &fd)) {
 		fprintf(stderr, "bench-latency: %s\n", kvmattr_message(owner));
@@ -238,46 +250,110 @@ static void explain(void *context)
 		die("kvmattr_explain");
 }
 
-static void print(const char *what, struct percentiles ours, struct percentiles peer)
+/* A daemon, a VMM and an agent. */
+struct trio {
+	struct bench_place place;
+	pid_t daemon, vmm;
+	int channel;
+	struct kvmattr *agent;
+};
+
+static void start_trio(struct trio *trio, const char *program, const char *settings, int is_shared)
 {
-	printf("  %-24s %8.1f %8.1f   %8.1f %8.1f   %6.2f\n", what, ours.p50, ours.p99, peer.p50,
-	       peer.p99, ours.p50 / peer.p50);
+	int channel[2];
+
+	bench_place_make(&trio->place);
+	bench_place_configure(&trio->place, settings);
+	trio->daemon = bench_daemon_start(&trio->place, program, pin_daemon, &is_shared);
+	bench_daemon_await(&trio->place);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0)
+		die("socketpair");
+	trio->vmm = bench_fork();
+	if (!trio->vmm) {
+		pin(2, is_shared);
+		run_vmm(&trio->place, channel[1]);
+	}
+	close(channel[1]);
+	trio->channel = channel[0];
+	if (kvmattr_adopt(receive_fd(channel[0]), "bench", &trio->agent) ||
+	    kvmattr_enable_layer(trio->agent, 1, KVMATTR_RWX, 0))
+		die("no agent");
+}
+
+static void end_trio(struct trio *trio)
+{
+	kvmattr_close(trio->agent);
+	kill(trio->vmm, SIGKILL);
+	waitpid(trio->vmm, NULL, 0);
+	bench_daemon_end(trio->daemon, SIGTERM);
+	close(trio->channel);
+	bench_place_remove(&trio->place);
+}
+
+/* ---- All of it ------------------------------------------------------------------------------- */
+
+enum { UPDATE, UPDATE_PEER, UPDATE_FREE, EXPLAIN, EXPLAIN_PEER, EXPLAIN_FREE, N_SERIES };
+
+static struct series all[N_SERIES];
+
+static void set_series(int i, void (*once)(void *context), void *context)
+{
+	all[i].once = once;
+	all[i].context = context;
+	all[i].n = 0;
+}
+
+static double quantile(int i, double part)
+{
+	return samples_quantile(all[i].us, all[i].n, part);
+}
+
+static void print(const char *what, int i, int peer)
+{
+	printf("  %-26s %8.1f %8.1f   %8.1f %8.1f   %6.2f\n", what, quantile(i, 0.5),
+	       quantile(i, 0.99), quantile(peer, 0.5), quantile(peer, 0.99),
+	       quantile(i, 0.5) / quantile(peer, 0.5));
+}
+
+static void measure(void)
+{
+	for (int turn = 0; turn < N_TURNS; turn++)
+		for (int i = 0; i < N_SERIES; i++)
+			take_turn(&all[i]);
+	for (int i = 0; i < N_SERIES; i++)
+		samples_sort(all[i].us, all[i].n);
 }
 
 static void run(const char *program, int is_shared)
 {
-	struct percentiles updates, questions, two, one;
-	pid_t daemon = bench_daemon_start(&place, program, pin_daemon, &is_shared), vmm;
-	struct kvmattr *agent;
-	int channel[2];
+	static const char with_sandbox[] = "[daemon]\nlog-level = error\nsandbox = yes\n";
+	static const char without_sandbox[] = "[daemon]\nlog-level = error\nsandbox = no\n";
+	struct trio confined, unconfined;
+	struct peer two, one;
 
-	bench_daemon_await(&place);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0)
-		die("socketpair");
-	vmm = bench_fork();
-	if (!vmm) {
-		pin(2, is_shared);
-		run_vmm(channel[1]);
-	}
-	close(channel[1]);
 	pin(0, is_shared);
-	if (kvmattr_adopt(receive_fd(channel[0]), "bench", &agent) ||
-	    kvmattr_enable_layer(agent, 1, KVMATTR_RWX, 0))
-		die("no agent");
-	updates = measure(update, agent);
-	questions = measure(explain, agent);
-	two = measure_peer(2, is_shared);
-	one = measure_peer(1, is_shared);
-	kvmattr_close(agent);
-	kill(vmm, SIGKILL);
-	waitpid(vmm, NULL, 0);
-	bench_daemon_end(daemon, SIGTERM);
-	close(channel[0]);
+	start_trio(&confined, program, with_sandbox, is_shared);
+	start_trio(&unconfined, program, without_sandbox, is_shared);
+	start_peer(&two, 2, is_shared);
+	start_peer(&one, 1, is_shared);
+	set_series(UPDATE, update, confined.agent);
+	set_series(UPDATE_PEER, ping, &two.socket);
+	set_series(UPDATE_FREE, update, unconfined.agent);
+	set_series(EXPLAIN, explain, confined.agent);
+	set_series(EXPLAIN_PEER, ping, &one.socket);
+	set_series(EXPLAIN_FREE, explain, unconfined.agent);
+	measure();
+	end_peer(&one);
+	end_peer(&two);
+	end_trio(&unconfined);
+	end_trio(&confined);
 
-	printf("%s (us)               p50      p99   peer p50 peer p99    ratio\n",
+	printf("%s (us)                 p50      p99   peer p50 peer p99    ratio\n",
 	       is_shared ? "on one CPU  " : "on three CPUs");
-	print("one update, answered", updates, two);
-	print("explain", questions, one);
+	print("one update, answered", UPDATE, UPDATE_PEER);
+	print("explain", EXPLAIN, EXPLAIN_PEER);
+	print("one update: sandbox, none", UPDATE, UPDATE_FREE);
+	print("explain: sandbox, none", EXPLAIN, EXPLAIN_FREE);
 }
 
 int main(int argc, char **argv)
@@ -288,11 +364,10 @@ int main(int argc, char **argv)
 	}
 	if (sched_getaffinity(0, sizeof(all_cpus), &all_cpus) < 0)
 		die("sched_getaffinity");
-	bench_place_make(&place);
-	printf("latency, alone, %d rounds; peer: raw SEQPACKET between as many processes\n",
+	printf("latency, alone, %d rounds; peers: raw SEQPACKET between as many processes, "
+	       "and the daemon without its sandbox\n",
 	       N_ROUNDS);
 	run(argv[1], 1);
 	run(argv[1], 0);
-	bench_place_remove(&place);
 	return 0;
 }

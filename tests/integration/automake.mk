@@ -30,6 +30,7 @@ integration_tests += \
 	tests/integration/test-import-refusals \
 	tests/integration/test-journal-methods \
 	tests/integration/test-journal-questions \
+	tests/integration/test-journald \
 	tests/integration/test-jsonrpc-spec \
 	tests/integration/test-kvm-stats \
 	tests/integration/test-kvmattrctl \
@@ -41,6 +42,7 @@ integration_tests += \
 	tests/integration/test-kvmattrctl-watch \
 	tests/integration/test-layers \
 	tests/integration/test-main-path \
+	tests/integration/test-memory \
 	tests/integration/test-metrics \
 	tests/integration/test-metrics-promtool \
 	tests/integration/test-operate \
@@ -54,6 +56,7 @@ integration_tests += \
 	tests/integration/test-sandbox \
 	tests/integration/test-service \
 	tests/integration/test-slow-subscribers \
+	tests/integration/test-sockets \
 	tests/integration/test-stats \
 	tests/integration/test-updates \
 	tests/integration/test-vmm-death

@@ -27,7 +27,9 @@
 
 static struct kvmattrd *d;
 
-/* ---- Words that are meant ---------------------------------------------------------------------- */
+/*
+ * ---- Words that are meant ----------------------------------------------------------------------
+ */
 
 /* section: of [authority]; name, which may be "", is put behind it. */
 static void start(const char *section, const char *name)
@@ -118,7 +120,9 @@ START_TEST(users_and_groups_may_be_named)
 }
 END_TEST
 
-/* ---- Units ------------------------------------------------------------------------------------- */
+/*
+ * ---- Units -------------------------------------------------------------------------------------
+ */
 
 static char cgroups[128]; /* where the hierarchy of systemd is mounted */
 
@@ -312,7 +316,7 @@ START_TEST(a_process_that_has_ended_is_in_no_unit_when_settings_are_read_anew)
 		ck_assert_int_eq(kill(d->pid, SIGHUP), 0);
 		EVENTUALLY(5000, kvmattrd_has_logged(d, "settings were read anew"));
 		control_expect_error(client, "stats.reset", "{}", ACCESS_DENIED, "for operators");
-		ck_assert(kvmattrd_has_logged(d, "its unit is not known: No such process"));
+		ck_assert(kvmattrd_has_logged(d, "its unit is not known: it has ended"));
 		control_close(client);
 		kvmattrd_stop(d);
 	}
@@ -321,7 +325,9 @@ START_TEST(a_process_that_has_ended_is_in_no_unit_when_settings_are_read_anew)
 }
 END_TEST
 
-/* ---- What is wrong ----------------------------------------------------------------------------- */
+/*
+ * ---- What is wrong -----------------------------------------------------------------------------
+ */
 
 #define TAKES "it takes a list of all, user:NAME, uid:N, group:NAME, gid:N and unit:NAME; "
 

@@ -10,7 +10,6 @@
 #include "tests/integration/harness.h"
 #include "tests/unit/example-methods.h"
 
-#include "daemon/serve/authority.h"
 #include "daemon/serve/control.h"
 #include "daemon/serve/methods.h"
 
@@ -131,24 +130,25 @@ static pid_t server;
 
 static void serve(int listening_socket)
 {
-	struct daemon daemon = { .base = event_base_new() };
+	struct daemon daemon = { .limits.max_memory_bytes = UINT64_MAX };
+	struct event_base *base = event_base_new();
 	struct control *control;
 
 	harness_die_with_parent();
 	signal(SIGPIPE, SIG_IGN);
-	if (!daemon.base)
+	if (!base)
 		_exit(EXIT_FAILURE);
-	daemon.authority = authority_new(daemon.base); /* for whoever runs the test */
-	if (control_new(&daemon, listening_socket, &control) < 0)
-		_exit(EXIT_FAILURE);
-	event_base_dispatch(daemon.base);
+	/* as the user who runs the test, who may do everything */
+	daemon_init(&daemon, base);
+	if (control_new(&daemon, listening_socket, &control) == 0)
+		(void)!daemon_loop(&daemon);
 	_exit(EXIT_FAILURE);
 }
 
 /* At an address that the kernel chooses. */
 static void start(void)
 {
-	int listening_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int listening_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	address.sun_family = AF_UNIX;
 	ck_assert_int_eq(bind(listening_socket, (struct sockaddr *)&address, sizeof(sa_family_t)),
@@ -197,7 +197,9 @@ START_TEST(an_example_is_answered_as_the_specification_prints_it)
 	ask(examples[_i].request, answers, sizeof(answers));
 	n = strlen(answers);
 	if (*examples[_i].answer) {
-		/* The white space of its pages is theirs, and a newline ends every answer of ours. */
+		/*
+		 * The white space of its pages is theirs, and a newline ends every answer of ours.
+		 */
 		printed = json_tokener_parse(examples[_i].answer);
 		ck_assert_ptr_nonnull(printed);
 		expected = json_object_to_json_string_ext(printed, JSON_C_TO_STRING_PLAIN);

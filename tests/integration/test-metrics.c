@@ -126,7 +126,7 @@ END_TEST
 START_TEST(the_gauges_of_a_vm_are_those_of_vm_get_and_journal_status)
 {
 	static const struct same_number of_vm[] = { { "vm_commit", "commit" },
-						    { "vm_map_bytes", "memory_bytes" } };
+						    { "vm_memory_bytes", "memory_bytes" } };
 	static const struct same_number of_journal[] = { { "journal_bytes", "bytes" },
 							 { "journal_segments", "segments" },
 							 { "journal_checkpoints", "checkpoints" } };

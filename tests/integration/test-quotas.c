@@ -6,6 +6,7 @@
 #include "tests/integration/harness.h"
 #include "tests/integration/other-users.h"
 #include "tests/integration/raw-peer.h"
+#include "tests/integration/scrape.h"
 
 #include <check.h>
 #include <signal.h>
@@ -23,7 +24,9 @@ static struct kvmattrd *d;
 static struct control_client *control; /* root's */
 static _Alignas(8) uint8_t message[WIRE_MAX_MESSAGE];
 
-/* ---- The daemon -------------------------------------------------------------------------------- */
+/*
+ * ---- The daemon --------------------------------------------------------------------------------
+ */
 
 /* limits: lines of that section. */
 static const char *settings_with(const char *limits)
@@ -77,7 +80,9 @@ static void reload(const char *limits, const char *path, int64_t value)
 	EVENTUALLY(PATIENCE_MS, number_of(path) == value);
 }
 
-/* ---- Users ------------------------------------------------------------------------------------- */
+/*
+ * ---- Users -------------------------------------------------------------------------------------
+ */
 
 /* Whoever connects from now on is that user; as(0) is root again. */
 static void as(uid_t uid)
@@ -171,7 +176,9 @@ static void ask_for_agent(const struct raw_vm *vm, uint64_t id)
 	raw_send(vm->owner, &open, sizeof(open));
 }
 
-/* ---- While it runs ----------------------------------------------------------------------------- */
+/*
+ * ---- While it runs -----------------------------------------------------------------------------
+ */
 
 START_TEST(a_user_has_so_many_sessions_and_others_go_on)
 {
@@ -379,7 +386,129 @@ START_TEST(a_limit_that_is_lowered_closes_nothing)
 }
 END_TEST
 
-/* ---- After a restart --------------------------------------------------------------------------- */
+/*
+ * ---- What is told of it ------------------------------------------------------------------------
+ */
+
+/* That ann was refused this, by this setting, stands in the log. */
+static void expect_logged(const char *what, const char *setting)
+{
+	char *log = kvmattrd_read_log(d), *rest = NULL;
+	char begin[128], end[64];
+	bool is_there = false;
+
+	snprintf(begin, sizeof(begin), "kvmattrd: warning: refused: %s, to PID %d, UID %d: ", what,
+		 getpid(), ANN);
+	snprintf(end, sizeof(end), "(%s)", setting);
+	for (char *line = strtok_r(log, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		is_there |= !strncmp(line, begin, strlen(begin)) && strstr(line, end);
+	free(log);
+	ck_assert_msg(is_there, "the log has no \"%s ... %s\"", begin, end);
+}
+
+/* How many refusals of ann's sessions the log has lines of, and how many it says were left out. */
+static void count_refusals(unsigned int *ret_lines, unsigned int *ret_left_out)
+{
+	char *log = kvmattrd_read_log(d), *rest = NULL;
+
+	*ret_lines = *ret_left_out = 0;
+	for (char *line = strtok_r(log, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		unsigned int n;
+
+		if (strstr(line, "refused: the agent socket, to PID "))
+			++*ret_lines;
+		else if (sscanf(line, "kvmattrd: warning: %u more refusals", &n) == 1 &&
+			 strstr(line, "(limit)"))
+			*ret_left_out += n;
+	}
+	free(log);
+}
+
+static double refusals_counted(const char *reason)
+{
+	struct scrape *scrape = scrape_metrics(control);
+	char series[64];
+	double n;
+
+	snprintf(series, sizeof(series), "kvmattr_refusals_total{reason=\"%s\"}", reason);
+	n = scrape_value(scrape, series);
+	scrape_free(scrape);
+	return n;
+}
+
+START_TEST(whoever_is_refused_for_a_limit_is_in_the_log_with_its_setting_and_counted)
+{
+	struct control_client *client;
+	struct raw_vm vm;
+	int session;
+
+	start("max-vms-per-user = 1\nmax-sessions-per-user = 2\nmax-clients-per-user = 1\n");
+	vm = start_vm_as(ANN, "one");
+	expect_vm_refused(ANN, "two", KVMATTR_LIMIT_EXCEEDED, "max-vms-per-user");
+	expect_logged("REGISTER", "max-vms-per-user");
+	EVENTUALLY(PATIENCE_MS, number_of("counters.sessions") == 1);
+	session = greet_as(ANN);
+	expect_no_session(ANN);
+	expect_logged("the agent socket", "max-sessions-per-user");
+	ask_for_agent(&vm, 77);
+	raw_expect_refusal(vm.owner, 77, KVMATTR_LIMIT_EXCEEDED, "max-sessions-per-user");
+	expect_logged("OPEN_AGENT", "max-sessions-per-user");
+	client = be_client(ANN);
+	expect_client_refused(ANN);
+	expect_logged("the control socket", "max-clients-per-user");
+	ck_assert(refusals_counted("limit") == 4);
+	ck_assert(refusals_counted("access") == 0);
+	control_close(client);
+	close(session);
+	raw_vm_close(&vm);
+	stop();
+}
+END_TEST
+
+START_TEST(limits_of_all_users_together_are_told_of_likewise)
+{
+	struct raw_vm vm;
+
+	start("max-vms = 1\nmax-sessions = 2\n");
+	vm = start_vm_as(BEN, "one");
+	expect_vm_refused(ANN, "two", KVMATTR_LIMIT_EXCEEDED, "max-vms");
+	expect_logged("REGISTER", "max-vms");
+	EVENTUALLY(PATIENCE_MS, number_of("counters.sessions") == 1);
+	reload("max-vms = 1\nmax-sessions = 1\n", "limits.max_sessions", 1);
+	ck_assert_ptr_nonnull(strstr(why_no_session(ANN), "max-sessions"));
+	expect_logged("the agent socket", "max-sessions");
+	ck_assert(refusals_counted("limit") == 2);
+	raw_vm_close(&vm);
+	stop();
+}
+END_TEST
+
+START_TEST(a_flood_of_refusals_is_counted_instead_of_logged_and_hides_no_other_kind)
+{
+	enum { N_REFUSED = 300 };
+	unsigned int n_lines = 0, n_left_out = 0;
+	int session;
+
+	start("max-sessions-per-user = 1\n");
+	session = greet_as(ANN);
+	for (int i = 0; i < N_REFUSED; i++)
+		expect_no_session(ANN);
+	expect_vm_refused(BEN, "-no-name", KVMATTR_INVALID_PARAMETER, "-no-name");
+	ck_assert(kvmattrd_has_logged(d, "VM '-no-name': registration by"));
+	ck_assert(refusals_counted("limit") == N_REFUSED);
+	ck_assert(refusals_counted("registration") == 1);
+	EVENTUALLY(PATIENCE_MS * 2,
+		   (count_refusals(&n_lines, &n_left_out), n_lines + n_left_out == N_REFUSED));
+	ck_assert_uint_ge(n_lines, 10);
+	ck_assert_uint_gt(n_left_out, 0);
+	close(session);
+	stop();
+}
+END_TEST
+
+/*
+ * ---- After a restart ---------------------------------------------------------------------------
+ */
 
 START_TEST(what_a_restart_leaves_behind_counts_for_its_user)
 {
@@ -459,7 +588,8 @@ int main(void)
 {
 	TCase *running = harness_make_case("while it runs", 60);
 	TCase *restarted = harness_make_case("after a restart", 60);
-	TCase *const cases[] = { running, restarted, NULL };
+	TCase *told = harness_make_case("what is told of it", 60);
+	TCase *const cases[] = { running, told, restarted, NULL };
 	const char *why = other_users_why_not();
 
 	if (why) {
@@ -473,6 +603,11 @@ int main(void)
 	tcase_add_test(running, registrations_that_fail_use_up_nothing);
 	tcase_add_test(running, a_user_has_so_many_clients_and_others_go_on);
 	tcase_add_test(running, a_limit_that_is_lowered_closes_nothing);
+	tcase_add_test(told,
+		       whoever_is_refused_for_a_limit_is_in_the_log_with_its_setting_and_counted);
+	tcase_add_test(told, limits_of_all_users_together_are_told_of_likewise);
+	tcase_add_test(told,
+		       a_flood_of_refusals_is_counted_instead_of_logged_and_hides_no_other_kind);
 	tcase_add_test(restarted, what_a_restart_leaves_behind_counts_for_its_user);
 	tcase_add_test(restarted, sessions_come_back_though_their_user_has_as_many_as_it_may);
 	tcase_add_test(restarted, a_session_that_is_taken_up_by_another_user_is_that_users);

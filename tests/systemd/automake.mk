@@ -14,5 +14,8 @@ check-systemd: all tests/systemd/load
 CLEANFILES += tests/systemd/load
 EXTRA_DIST += \
 	tests/systemd/check-systemd.sh \
-	tests/systemd/guest-check.sh \
-	tests/systemd/guest-init.sh
+	tests/systemd/guest-authority.sh \
+	tests/systemd/guest-disturbances.sh \
+	tests/systemd/guest-init.sh \
+	tests/systemd/guest-tap.sh \
+	tests/systemd/guest-tenants.sh

@@ -3,10 +3,15 @@
 #
 # kvmattrd under a real systemd, on a real KVM, killed and restarted under load.
 #
-# Boots the kernel with memory attributes in QEMU (tests/kernel/machines.sh), with this machine's systemd as the
-# first process and the daemon and its unit as "make install" installs them; once with the
-# executor in the VMM and once in the daemon.  In there, guest-check.sh does what there is to do,
-# with load.c as VMM, guest and agents.  Here it is all put into one TAP stream.
+# Boots the kernel with memory attributes in QEMU (tests/kernel/machines.sh), with this machine's
+# systemd as the first process and the daemon and its units as "make install" installs them.  In each
+# machine one script does what there is to do, with load.c as VMM, guest and agents:
+#
+#	vmm, daemon   guest-disturbances.sh, named after where the executor is
+#	tenants       guest-tenants.sh
+#	authority     guest-authority.sh
+#
+# Here it is all put into one TAP stream.
 set -u
 
 usage() {
@@ -18,7 +23,7 @@ usage() {
 	                    builds one in BUILD/kernel)
 	  --jobs N          as many machines at once (default: one for each processor)
 	  --logs DIR        keep each machine's console, journal and TAP in DIR
-	  --only NAME       boot this machine alone: vmm or daemon
+	  --only NAME       boot this machine alone: vmm, daemon, tenants or authority
 	EOF
 }
 
@@ -67,12 +72,37 @@ make_skeleton() {
 	echo "root:x:0:" >"$image/etc/group"
 	cp "$busybox" "$work/root/bin/"
 	cp "$busybox" "$image/bin/"
-	for applet in sh cat cp echo grep kill ls mkdir mount mv poweroff rm sed seq sleep sync timeout \
-		tr; do
+	for applet in sh cat chmod cp echo grep id kill ls mkdir mount mv poweroff printf rm sed seq \
+		sleep sort stat su sync tail timeout touch tr true uname uniq wc; do
 		ln -s busybox "$image/bin/$applet"
 	done
 	install -m 755 "$here/guest-init.sh" "$work/root/init"
-	install -m 755 "$here/guest-check.sh" "$image/bin/"
+	install -m 755 "$here"/guest-{tap,disturbances,tenants,authority}.sh "$image/bin/"
+}
+
+# block PAGE WORDS: the example of the manual page in which that stands.
+block() {
+	awk -v words="$2" '
+		!/^```/ { if (is_inside) text = text $0 "\n"; next }
+		is_inside && index(text, words) { printf "%s", text; found = 1; exit }
+		{ is_inside = !is_inside; text = "" }
+		END { exit !found }' "$here/../../doc/$1.scd" ||
+		bail_out "the page $1 has no example with $2"
+}
+
+# What the machines take from the manual and from the source.
+make_examples() {
+	local sbin
+	sbin=$(cd "$image" && find . -name kvmattrd -type f)
+	sbin=${sbin#.}
+	mkdir "$image/etc/kvmattr-dropins"
+	block kvmattrd.8 "enable --now kvmattrd-agent@acme" >"$image/bin/make-tenant.sh"
+	block kvmattrd.8 "disable --now kvmattrd-agent@acme" >"$image/bin/remove-tenant.sh"
+	block kvmattrd.8 "--config /etc/kvmattrd.conf" | sed "s|/usr/sbin/kvmattrd|$sbin|" \
+		>"$image/etc/kvmattr-dropins/config.conf"
+	block kvmattrd.8 "ProtectProc=default" >"$image/etc/kvmattr-dropins/units.conf"
+	sed -n 's/.*X(\([A-Z_]*\), [A-Z]*, "\([0-9a-f]*\)").*/ID_\1=\2/p' \
+		"$here/../../daemon/log-ids.h" >"$image/bin/message-ids.sh"
 }
 
 # Its programs, and the units that it cannot do without.
@@ -90,32 +120,40 @@ install_systemd() {
 	copy_program /lib/systemd/systemd-journald /lib/systemd/
 	copy_program /usr/bin/systemctl /bin/
 	copy_program /usr/bin/systemd-analyze /bin/
+	copy_program /usr/bin/systemd-run /bin/
+	copy_program /usr/bin/systemd-sysusers /bin/
 	copy_program /usr/bin/journalctl /bin/
 }
 
 install_ours() {
-	local unit program
+	local unit program check
 	make -s -C "$build" DESTDIR="$image" install-sbinPROGRAMS install-systemdsystemunitDATA \
-		install-dist_sysusersDATA >"$work/install.log" 2>&1 ||
+		install-dist_sysusersDATA install-dist_catalogDATA >"$work/install.log" 2>&1 ||
 		bail_out "make install: $(tail -n 3 "$work/install.log")"
 	systemd-sysusers --root="$image" "$here/../../systemd/kvmattrd.conf" ||
 		bail_out "the daemon's user cannot be made"
 	unit=$(cd "$image" && find . -name kvmattrd.service)
 	copy_libraries "$(find "$image" -name kvmattrd -type f)"
-	program=$(find_program tests/systemd/load) ||
-		bail_out "$build has no tests/systemd/load: build it first"
-	copy_program "$program" /bin/
-	cat >"$image/etc/systemd/system/check.service" <<-EOF
-	[Unit]
-	After=kvmattrd.service
-	[Service]
-	Type=oneshot
-	ExecStart=/bin/guest-check.sh
-	[Install]
-	WantedBy=multi-user.target
-	EOF
+	for program in tests/systemd/load client/kvmattrctl; do
+		program=$(find_program $program) ||
+			bail_out "$build lacks tests/systemd/load or kvmattrctl: build them first"
+		copy_program "$program" /bin/
+	done
+	for check in disturbances tenants authority; do
+		cat >"$image/etc/systemd/system/check-$check.service" <<-EOF
+		[Unit]
+		After=kvmattrd.service
+		ConditionKernelCommandLine=KVMATTR_CHECK=$check
+		[Service]
+		Type=oneshot
+		ExecStart=/bin/guest-$check.sh
+		[Install]
+		WantedBy=multi-user.target
+		EOF
+	done
 	# From wherever the prefix put it.
-	systemctl --quiet --root="$image" enable "${unit#.}" check.service &&
+	systemctl --quiet --root="$image" enable "${unit#.}" check-disturbances.service \
+		check-tenants.service check-authority.service &&
 		systemctl --quiet --root="$image" set-default multi-user.target ||
 		bail_out "the units cannot be enabled"
 }
@@ -123,6 +161,7 @@ install_ours() {
 make_skeleton
 install_systemd
 install_ours
+make_examples
 pack_initramfs "$work/root"
 
 # ---- The machines ---------------------------------------------------------------------------------
@@ -138,16 +177,20 @@ rules='
 	}
 	/^# end [0-9]+$/ { ended = $3 == results; next }'
 
-# Named after where the executor is.  The timer ticks periodically (nohz, highres): QEMU's emulation
+# start_check NAME CHECK [PARAMETER...].  The timer ticks periodically (nohz, highres): QEMU's emulation
 # of SVM (7.2 at least) now and then loses the signal that an interrupt is pending, and a CPU that
 # sleeps until a single timer would sleep for ever; the next tick brings it back.
+start_check() {
+	local name=$1
+	start "$name" 900 -m 1024 -serial "file:$work/$name.journal" -append \
+		"console=ttyS0 panic=-1 quiet nohz=off highres=off kvm.attr_abi=deny KVMATTR_CHECK=${*:2}"
+}
+
 echo "# kernel: $kernel; $(/lib/systemd/systemd --version | head -n 1)"
-for name in vmm daemon; do
-	parameters="nohz=off highres=off kvm.attr_abi=deny"
-	[ $name = vmm ] || parameters+=" kvm.attr_foreign=1"
-	start $name 900 -m 1024 -serial "file:$work/$name.journal" -append \
-		"console=ttyS0 panic=-1 quiet $parameters KVMATTR_EXECUTOR=$name"
-done
+start_check vmm disturbances KVMATTR_EXECUTOR=vmm
+start_check daemon disturbances KVMATTR_EXECUTOR=daemon kvm.attr_foreign=1
+start_check tenants tenants
+start_check authority authority
 await_machines
 for name in "${names[@]}"; do
 	merge "$name" "$rules"

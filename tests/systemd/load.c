@@ -3,10 +3,11 @@
  * A VMM, its guest and its agents, all busy while the daemon is killed under them, again and again.
  *
  * The guest is real: KVM is asked what it lets a vCPU do, all the time, also while there is no
- * daemon.  Agents, processes of their own, protect pages one by one and many at once, and write down
- * what they were told is in force; the owner locks and unlocks, which counts, so that nothing can
- * be done twice unnoticed.  A command disturbs them (systemctl kill …), so many times; afterwards
- * the daemon and the guest are compared with what was written down.
+ * daemon.  Agents, processes of their own, protect pages one by one and many at once, and write
+ * down what they were told is in force; the owner locks and unlocks, which counts, so that nothing
+ * can be done twice unnoticed.  A command disturbs them (systemctl kill …), so many times; another
+ * one may look at the daemon before and behind that.  Afterwards the daemon and the guest are
+ * compared with what was written down.
  *
  * How long updates stood still is measured from answer to answer, the longest time for each
  * disturbance.  Results are TAP without numbers, figures are comments.
@@ -116,8 +117,11 @@ static void *run_vcpu(void *context)
 
 struct options {
 	const char *socket;
+	const char *vm;
 	const char *executor; /* "vmm" or "daemon" */
 	unsigned int n_rounds;
+	bool daemon_stays;
+	const char *look; /* for sh; NULL: nobody looks */
 	char **command;
 };
 
@@ -160,7 +164,7 @@ static void register_vm(struct vmm *vmm, const struct options *options)
 	struct kvmattr_view views[] = { { .vtl = 0, .fd = guest_fd(vmm->vtl[0]) },
 					{ .vtl = 1, .fd = guest_fd(vmm->vtl[1]) } };
 	struct kvmattr_vm vm = {
-		.name = "load", .views = views, .n_views = 2, .ram = &ram, .n_ram = 1
+		.name = options->vm, .views = views, .n_views = 2, .ram = &ram, .n_ram = 1
 	};
 	struct kvmattr_registration registration;
 	const char *executor;
@@ -271,6 +275,22 @@ static bool wait_for_answers(struct vmm *vmm)
 	return !n_waiting;
 }
 
+/* While all are busy, and in no round of disturbance. */
+static void look(struct vmm *vmm, const struct options *options)
+{
+	char *command[] = { (char *)"sh", (char *)"-c", (char *)options->look, NULL };
+
+	load_shared->round = 0;
+	if (options->look && !run_command(vmm, command))
+		report(false, "it cannot be looked at: %s", options->look);
+}
+
+/* Is it another daemon now, or still the same, as it is to be? */
+static bool is_as_wanted(long before, long after, const struct options *options)
+{
+	return before && after && (before == after) == options->daemon_stays;
+}
+
 static void disturb(struct vmm *vmm, const struct options *options)
 {
 	uint64_t calm_until_us = load_now_us() + CALM_MS * 1000;
@@ -278,6 +298,7 @@ static void disturb(struct vmm *vmm, const struct options *options)
 
 	while (load_now_us() < calm_until_us)
 		lock_or_unlock(vmm);
+	look(vmm, options);
 	for (unsigned int round = 1; round <= options->n_rounds; round++) {
 		long before = daemon_pid(options);
 		bool is_well;
@@ -285,14 +306,15 @@ static void disturb(struct vmm *vmm, const struct options *options)
 		load_shared->round = round;
 		is_well = run_command(vmm, options->command);
 		is_well &= wait_for_answers(vmm);
-		is_well &= before && daemon_pid(options) && daemon_pid(options) != before;
+		is_well &= is_as_wanted(before, daemon_pid(options), options);
 		n_well += is_well;
 		if (!is_well)
 			break;
 	}
+	look(vmm, options);
 	report(n_well == options->n_rounds,
-	       "%u of %u times there was another daemon, and everyone went on", n_well,
-	       options->n_rounds);
+	       "%u of %u times there was %s daemon, and everyone went on", n_well,
+	       options->n_rounds, options->daemon_stays ? "the same" : "another");
 }
 
 /* ---- Afterwards ------------------------------------------------------------------------------ */
@@ -420,7 +442,10 @@ __attribute__((noreturn)) static void refuse_options(void)
 		"Keeps kvmattrd busy for a real guest while COMMAND disturbs it.\n\n"
 		"  --label TEXT          what the results begin with\n"
 		"  --socket PATH         the agent socket (default: %s)\n"
+		"  --vm NAME             the VM (default: load)\n"
 		"  --rounds N            run the command so often, 1 to %d (default: 1)\n"
+		"  --daemon-stays        it is to be the same daemon afterwards, not another one\n"
+		"  --look COMMAND        have sh run this before the first round and behind the last\n"
 		"  --executor vmm|daemon where the calls are to be made (default: vmm)\n",
 		KVMATTR_AGENT_SOCKET, LOAD_MAX_ROUNDS);
 	exit(2);
@@ -431,13 +456,16 @@ static struct options parse_options(int argc, char **argv)
 	static const struct option table[] = {
 		{ "label", required_argument, NULL, 'l' },
 		{ "socket", required_argument, NULL, 's' },
+		{ "vm", required_argument, NULL, 'v' },
 		{ "rounds", required_argument, NULL, 'r' },
+		{ "daemon-stays", no_argument, NULL, 'd' },
+		{ "look", required_argument, NULL, 'k' },
 		{ "executor", required_argument, NULL, 'x' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct options options = { .socket = KVMATTR_AGENT_SOCKET,
-				   .executor = "vmm",
-				   .n_rounds = 1 };
+	struct options options = {
+		.socket = KVMATTR_AGENT_SOCKET, .vm = "load", .executor = "vmm", .n_rounds = 1
+	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+", table, NULL)) != -1) {
@@ -447,6 +475,15 @@ static struct options parse_options(int argc, char **argv)
 			break;
 		case 's':
 			options.socket = optarg;
+			break;
+		case 'v':
+			options.vm = optarg;
+			break;
+		case 'd':
+			options.daemon_stays = true;
+			break;
+		case 'k':
+			options.look = optarg;
 			break;
 		case 'r':
 			options.n_rounds = (unsigned int)atoi(optarg);

@@ -42,6 +42,7 @@ unit_tests += \
 	tests/unit/test-libkvmattr-resume-executor \
 	tests/unit/test-libkvmattr-resume-owner \
 	tests/unit/test-libkvmattr-updates \
+	tests/unit/test-memory \
 	tests/unit/test-method-arguments \
 	tests/unit/test-methods \
 	tests/unit/test-libkvmattr-statistics \
@@ -61,6 +62,7 @@ unit_tests += \
 	tests/unit/test-seqpacket \
 	tests/unit/test-simvm-kernel \
 	tests/unit/test-simvm-trace \
+	tests/unit/test-turns \
 	tests/unit/test-types \
 	tests/unit/test-verify \
 	tests/unit/test-verify-damage \
@@ -75,6 +77,7 @@ unit_tests += \
 	tests/unit/test-vm-simulation \
 	tests/unit/test-vm-snapshot \
 	tests/unit/test-vm-trouble \
+	tests/unit/test-vm-turns \
 	tests/unit/test-vm-verify \
 	tests/unit/test-wire \
 	tests/unit/test-wire-fields
@@ -126,5 +129,6 @@ tests_unit_test_outbox_SOURCES = tests/unit/test-outbox.c client/outbox.c
 tests_unit_test_outbox_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 
 # Scripts that print TAP.
-TESTS += tests/unit/check-manual.sh
-EXTRA_DIST += tests/unit/check-manual.sh
+script_tests = tests/unit/check-catalog.sh tests/unit/check-manual.sh
+TESTS += $(script_tests)
+EXTRA_DIST += $(script_tests)

@@ -236,6 +236,69 @@ START_TEST(a_request_that_is_longer_is_refused_and_skipped)
 }
 END_TEST
 
+/* Long ones are parsed piece by piece: wherever that cuts, nothing becomes of it. */
+START_TEST(a_long_request_is_understood_as_it_was_written)
+{
+	static const char begin[] =
+		"{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"id\":1,\"params\":[";
+	static const char *const values[] = { "\"\u20ac\"", "\"\U0001f600\"", "-12.5e3",
+					      "true",       "{\"a\":null}",   "\"\\\\\\\"\"" };
+	static char text[3 * 65536], params[2 * 65536], answer[3 * 65536];
+	size_t n = 0;
+
+	/* each shift moves all behind it past the cuts */
+	n += (size_t)sprintf(params, "\"%*s\"", _i, "");
+	while (n < 65536)
+		for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+			n += (size_t)sprintf(params + n, ",%s", values[i]);
+	sprintf(text, "%s%s]}\n", begin, params);
+	sprintf(answer, RESULT("[%s]", "1") "\n", params);
+	peer_send(text, strlen(text));
+	ck_assert_str_eq(peer.answers, answer);
+}
+END_TEST
+
+/* A call whose commas and opening brackets are so many. */
+static char *call_of_values(unsigned int n)
+{
+	static const char begin[] =
+		"{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"id\":1,\"params\":[0";
+	char *text = malloc(sizeof(begin) + 2 * n + 4);
+
+	ck_assert_ptr_nonnull(text);
+	strcpy(text, begin);
+	for (unsigned int i = 5; i < n; i++)
+		memcpy(text + strlen(begin) + 2 * (i - 5), ",0", 3);
+	return strcat(text, "]}\n");
+}
+
+START_TEST(a_request_may_have_as_many_values_as_allowed_and_no_more)
+{
+	char *text = call_of_values(JSONRPC_MAX_VALUES);
+
+	peer_send(text, strlen(text));
+	ck_assert_uint_eq(peer.n_calls, 1);
+	free(text);
+	text = call_of_values(JSONRPC_MAX_VALUES + 1);
+	peer_expect(text, PARSE_ERROR(",\"data\":\"more values than max_request_values in "
+				      "daemon.get\"") "\n");
+	free(text);
+}
+END_TEST
+
+START_TEST(a_peer_may_leave_while_its_request_is_parsed)
+{
+	char *text = long_call(JSONRPC_MAX_REQUEST);
+
+	ck_assert_uint_eq(jsonrpc_feed(peer.rpc, text, strlen(text)), strlen(text));
+	ck_assert(jsonrpc_has_work(peer.rpc));
+	jsonrpc_work(peer.rpc);
+	ck_assert(jsonrpc_has_work(peer.rpc));
+	ck_assert_uint_eq(peer.n_calls, 0);
+	free(text);
+}
+END_TEST
+
 START_TEST(a_batch_may_hold_as_many_calls_as_allowed_and_no_more)
 {
 	char *text = malloc(64 * (JSONRPC_MAX_BATCH + 2)), *at = text;
@@ -352,6 +415,9 @@ static TCase *tests_of_the_stream(void)
 	tcase_add_test(tests, a_request_nested_deeper_is_refused);
 	tcase_add_test(tests, a_request_as_long_as_allowed_is_answered);
 	tcase_add_test(tests, a_request_that_is_longer_is_refused_and_skipped);
+	tcase_add_loop_test(tests, a_long_request_is_understood_as_it_was_written, 0, 40);
+	tcase_add_test(tests, a_request_may_have_as_many_values_as_allowed_and_no_more);
+	tcase_add_test(tests, a_peer_may_leave_while_its_request_is_parsed);
 	tcase_add_test(tests, a_batch_may_hold_as_many_calls_as_allowed_and_no_more);
 	tcase_add_test(tests, the_calls_of_a_batch_are_made_one_at_a_time);
 	tcase_add_test(tests, a_peer_may_leave_in_the_middle_of_a_batch);

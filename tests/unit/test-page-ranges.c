@@ -239,6 +239,43 @@ static uint64_t choose_seed(void)
 	return chosen;
 }
 
+START_TEST(too_many_ranges_become_coarser_and_lose_no_page)
+{
+	struct page_ranges ranges = { 0 };
+	const uint64_t n = 5000;
+
+	for (uint64_t i = 0; i < n; i++)
+		page_ranges_add(&ranges, (i * 1777 % n) * 600 + 7, 2);
+	page_ranges_coarsen(&ranges, n);
+	ck_assert_uint_eq(ranges.n, n);
+	ck_assert_uint_eq(page_ranges_count(&ranges), 2 * n);
+	page_ranges_coarsen(&ranges, n - 1);
+	ck_assert_uint_lt(ranges.n, n);
+	page_ranges_coarsen(&ranges, 1);
+	ck_assert_uint_eq(ranges.n, 1);
+	ck_assert_uint_eq(ranges.range[0].gfn, 0);
+	ck_assert_uint_ge(ranges.range[0].n_pages, (n - 1) * 600 + 9);
+	page_ranges_destroy(&ranges);
+}
+END_TEST
+
+START_TEST(coarser_ranges_cover_whole_leaves_and_end_with_guest_memory)
+{
+	struct page_ranges ranges = { 0 };
+
+	page_ranges_add(&ranges, 513, 1);
+	page_ranges_add(&ranges, 1020, 10);
+	page_ranges_add(&ranges, KVMATTR_GFN_LIMIT - 1, 1);
+	page_ranges_coarsen(&ranges, 2);
+	ck_assert_uint_eq(ranges.n, 2);
+	ck_assert_uint_eq(ranges.range[0].gfn, 512);
+	ck_assert_uint_eq(ranges.range[0].n_pages, 1024);
+	ck_assert_uint_eq(ranges.range[1].gfn, KVMATTR_GFN_LIMIT - 512);
+	ck_assert_uint_eq(ranges.range[1].n_pages, 512);
+	page_ranges_destroy(&ranges);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("page-ranges");
@@ -259,6 +296,8 @@ int main(void)
 	tcase_add_test(ranges, a_range_within_an_earlier_one_does_not_shorten_it);
 	tcase_add_test(ranges, no_pages_are_no_range);
 	tcase_add_test(ranges, all_of_guest_memory_is_one_range);
+	tcase_add_test(ranges, too_many_ranges_become_coarser_and_lose_no_page);
+	tcase_add_test(ranges, coarser_ranges_cover_whole_leaves_and_end_with_guest_memory);
 	tcase_add_loop_test_raise_signal(assertions, what_lies_outside_of_guest_memory_is_asserted,
 					 SIGABRT, 0, 3);
 	tcase_add_test_raise_signal(assertions, adding_ranges_to_themselves_is_asserted, SIGABRT);

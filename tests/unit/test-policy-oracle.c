@@ -2,7 +2,8 @@
 /*
  * Random histories of a policy, in every dialect, against the oracle; and the plans that come of
  * them, carried out on a kernel that is a flat array, as a VM would: batch by batch, with calls
- * that fail half-way, batches taken back and pages whose state is not known.
+ * that fail half-way, batches taken back and pages whose state is not known.  All of it in one go,
+ * or in steps of any length.
  */
 #include "daemon/policy/plan.h"
 #include "tests/unit/policy-oracle.h"
@@ -23,7 +24,59 @@ static uint8_t kernel[ORACLE_VIEWS][ORACLE_PAGES];
 static uint64_t random_state;
 static unsigned int n_accepted, n_refused, n_plans, n_failed_plans;
 
-/* ---- The policy ---------------------------------------------------------------------------------- */
+/*
+ * ---- In steps, of whatever length
+ * ----------------------------------------------------------------
+ */
+
+static size_t random_step(void)
+{
+	static const size_t longest[] = { 3, 50, 700, ORACLE_PAGES };
+
+	return 1 + random_below(&random_state, longest[random_below(&random_state, N(longest))]);
+}
+
+static enum kvmattr_status apply_in_steps(const struct policy_actor *actor,
+					  const struct policy_element *element, char *text,
+					  size_t size)
+{
+	struct policy_progress progress = { 0 };
+	size_t step = random_step();
+	enum kvmattr_status status;
+
+	do
+		status = policy_apply_some(policy, actor, element, &progress, step, undo, &touched,
+					   text, size);
+	while (!status && !progress.is_applied);
+	EXPECT(!status || !progress.is_checked, "it is refused when something was changed already");
+	return status;
+}
+
+static void undo_in_steps(void)
+{
+	while (!policy_undo_some(policy, undo, random_step()))
+		;
+	ck_assert_uint_eq(policy_undo_log_size(undo), 0);
+}
+
+static void forget_in_steps(void)
+{
+	while (!policy_undo_log_clear_some(undo, random_step()))
+		;
+	ck_assert_uint_eq(policy_undo_log_size(undo), 0);
+}
+
+static void plan_in_steps(uint64_t max_pages)
+{
+	plan_begin(&plan, false);
+	while (!plan_look(&plan, policy, &touched, max_pages, random_step()))
+		;
+}
+
+/*
+ * ---- The policy
+ * ----------------------------------------------------------------------------------
+ */
 
 static enum kvmattr_status apply_to_both(const struct policy_actor *actor,
 					 const struct policy_element *element)
@@ -31,7 +84,9 @@ static enum kvmattr_status apply_to_both(const struct policy_actor *actor,
 	char text[256] = "";
 	uint32_t broken = oracle_judge(&oracle, actor, element);
 	enum kvmattr_status status =
-		policy_apply(policy, actor, element, undo, &touched, text, sizeof(text));
+		random_one_in(&random_state, 2)
+			? policy_apply(policy, actor, element, undo, &touched, text, sizeof(text))
+			: apply_in_steps(actor, element, text, sizeof(text));
 
 	EXPECT(broken ? status && broken >> status & 1 : !status,
 	       "kind %d, layer %u, value 0x%x, restricted 0x%x, pages 0x%llx+%llu by %s %u: "
@@ -90,10 +145,14 @@ static void stop(void)
 	page_ranges_destroy(&touched);
 	page_ranges_destroy(&unknown);
 	policy_undo_log_free(undo);
-	policy_free(policy);
+	while (!policy_free_some(policy, random_step()))
+		;
 }
 
-/* ---- The plan it has to be ------------------------------------------------------------------------ */
+/*
+ * ---- The plan it has to be
+ * ------------------------------------------------------------------------
+ */
 
 static uint8_t applied(unsigned int view, uint64_t gfn)
 {
@@ -198,7 +257,10 @@ static void expect_restricting_calls_first(void)
 	}
 }
 
-/* ---- Carrying it out -------------------------------------------------------------------------------- */
+/*
+ * ---- Carrying it out
+ * --------------------------------------------------------------------------------
+ */
 
 /* The kernel does what it is told, n_pages of it. */
 static void do_call(const struct plan_call *call, uint64_t n_pages)
@@ -225,7 +287,9 @@ static void expect_kernel(bool is_all_done)
 		}
 }
 
-/* At some call the kernel fails, after some of its pages, and what it did to the rest is not known. */
+/*
+ * At some call the kernel fails, after some of its pages, and what it did to the rest is not known.
+ */
 static void fail_somewhere(void)
 {
 	size_t n_done = random_below(&random_state, plan.n_calls);
@@ -241,7 +305,7 @@ static void fail_somewhere(void)
 		for (size_t i = n_done + 1; i < plan.n_calls; i++)
 			if (random_one_in(&random_state, 2))
 				do_call(&plan.calls[i], plan.calls[i].n_pages);
-		plan_lost(&plan, policy, n_done + 1, &unknown);
+		plan_lost(&plan, policy, n_done + 1, plan.n_calls - n_done - 1, &unknown);
 	}
 	page_ranges_add_all(&touched, &unknown);
 	page_ranges_clear(&unknown);
@@ -255,7 +319,10 @@ static bool carry_out(bool may_fail)
 	uint64_t max_pages = limits[random_below(&random_state, N(limits))];
 
 	page_ranges_normalize(&touched);
-	plan_make(&plan, policy, &touched, max_pages);
+	if (random_one_in(&random_state, 2))
+		plan_make(&plan, policy, &touched, max_pages);
+	else
+		plan_in_steps(max_pages);
 	expect_plan(max_pages);
 	expect_restricting_calls_first();
 	n_plans++;
@@ -275,7 +342,7 @@ static bool carry_out(bool may_fail)
 
 static void take_back(void)
 {
-	policy_undo(policy, undo);
+	undo_in_steps();
 	oracle = saved;
 	expect_same();
 	carry_out(true);
@@ -297,7 +364,7 @@ static void run_batch(void)
 		take_back();
 		return;
 	}
-	policy_undo_log_clear(undo);
+	forget_in_steps();
 	saved = oracle;
 }
 

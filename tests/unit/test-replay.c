@@ -29,7 +29,9 @@ static void end(void)
 	story_end(&story);
 }
 
-/* ---- Stories ----------------------------------------------------------------------------------- */
+/*
+ * ---- Stories -----------------------------------------------------------------------------------
+ */
 
 START_TEST(at_every_write_of_a_story_the_replay_is_what_was_told)
 {
@@ -83,7 +85,9 @@ START_TEST(a_batch_follows_one_that_was_open_when_the_daemon_died)
 }
 END_TEST
 
-/* ---- Observers --------------------------------------------------------------------------------- */
+/*
+ * ---- Observers ---------------------------------------------------------------------------------
+ */
 
 static struct {
 	struct oracle oracle; /* what the steps alone say */
@@ -177,7 +181,9 @@ START_TEST(an_observer_sees_each_range_before_and_after_it_comes_into_force)
 }
 END_TEST
 
-/* ---- Limits ------------------------------------------------------------------------------------ */
+/*
+ * ---- Limits ------------------------------------------------------------------------------------
+ */
 
 static int take(enum vm_record_type type, const void *payload, size_t size)
 {
@@ -353,7 +359,7 @@ START_TEST(maps_that_need_more_memory_than_they_may_are_refused)
 	ck_assert_int_eq(protect_pages(2, 0, 500, 512, VM_RECORD_ALL_KNOWN), 0);
 	ck_assert_int_eq(protect_pages(3, UINT64_C(1) << 30, 20000, 512 * 512, 0), -E2BIG);
 	ck_assert_int_eq(error.error, E2BIG);
-	ck_assert_ptr_nonnull(strstr(error.text, "more than 4 MiB; give it more (max-map-mib)"));
+	ck_assert_ptr_nonnull(strstr(error.text, "more than 4 MiB; give it more (max-map-mib,"));
 	ck_assert_uint_le(policy_memory(replay.policy), 8 << 20);
 }
 END_TEST
@@ -393,7 +399,9 @@ START_TEST(a_replay_of_nothing_can_be_ended)
 }
 END_TEST
 
-/* ---- Spoilt stories ---------------------------------------------------------------------------- */
+/*
+ * ---- Spoilt stories ----------------------------------------------------------------------------
+ */
 
 /* The records of a story, to be spoilt; each payload on the heap and as long as it is. */
 static struct spoilt {

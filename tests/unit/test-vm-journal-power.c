@@ -49,7 +49,9 @@ START_TEST(durable_is_what_was_written_before_the_sync_began)
 	journaled_vm_pump(&vm);
 	ck_assert_uint_lt(vm.durable, first);
 	faulty_io_hold_syncs(false);
-	/* this sync may have begun behind BATCH and before IN_FORCE, and then another one went by */
+	/*
+	 * this sync may have begun behind BATCH and before IN_FORCE, and then another one went by
+	 */
 	while (vm.durable < first) {
 		journaled_vm_await(&vm);
 		journaled_vm_expect_disk(&vm);
@@ -211,6 +213,33 @@ START_TEST(after_a_failed_sync_everything_is_refused_until_a_checkpoint_covers_i
 	journaled_vm_close(&vm, KVMATTR_OK);
 	ck_assert_int_eq(journaled_vm_reopen(&vm), 0);
 	journaled_vm_go_on(&vm, 20);
+	journaled_vm_expect(&vm);
+	journaled_vm_end(&vm);
+}
+END_TEST
+
+/* As when the disk of many fails at once: a copy of every policy would be too much memory. */
+START_TEST(one_journal_is_covered_at_a_time_and_the_others_are_when_it_is_over)
+{
+	begin_vm(ONE_SEGMENT, NO_LIMIT, _i);
+	journaled_vm_go_on(&vm, 30);
+	journaled_vm_await_disk(&vm);
+	vm.journals.is_covering = true; /* another one is */
+	faulty_io_fail_syncs(1, EIO);
+	/* refused, if the sync has failed by the end of it */
+	(void)!journaled_vm_step(&vm);
+	while (!vm.n_troubles)
+		journaled_vm_await(&vm);
+	for (int i = 0; i < 5; i++) {
+		journaled_vm_await(&vm); /* it is tried */
+		ck_assert_int_eq(vm_journal_status(vm.journal).error, EIO);
+		ck_assert_uint_eq(vm.n_snapshots, 0);
+	}
+	vm.journals.is_covering = false;
+	await_recovery();
+	ck_assert(!vm.journals.is_covering);
+	journaled_vm_await_disk(&vm);
+	ck_assert_uint_eq(vm.acknowledged, vm.commit);
 	journaled_vm_expect(&vm);
 	journaled_vm_end(&vm);
 }
@@ -416,6 +445,9 @@ int main(void)
 	tcase_add_loop_test(failures,
 			    after_a_failed_sync_everything_is_refused_until_a_checkpoint_covers_it,
 			    0, 6);
+	tcase_add_loop_test(failures,
+			    one_journal_is_covered_at_a_time_and_the_others_are_when_it_is_over, 0,
+			    2);
 	tcase_add_loop_test(failures, syncs_that_fail_again_and_again_are_covered_each_time, 0, 6);
 	tcase_add_loop_test(
 		failures,

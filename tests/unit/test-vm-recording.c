@@ -40,7 +40,10 @@ static void expect_page(uint64_t gfn, uint8_t attributes)
 	ck_assert_uint_eq(world_kernel(world, 0, gfn), attributes);
 }
 
-/* ---- What is written ----------------------------------------------------------------------------- */
+/*
+ * ---- What is written
+ * -----------------------------------------------------------------------------
+ */
 
 START_TEST(a_batch_is_written_before_its_first_call_and_its_end_before_its_answer)
 {
@@ -64,7 +67,9 @@ START_TEST(a_batch_that_needs_no_call_is_written_together_with_its_end)
 	unsigned int id = world_protect(world, KVMATTR_RWX, 100, 8);
 
 	world_expect(world, id, KVMATTR_OK, 8);
-	/* Where the policy forbids all of it, too: there is one order, and it has its place there. */
+	/*
+	 * Where the policy forbids all of it, too: there is one order, and it has its place there.
+	 */
 	id = world_protect(world, KVMATTR_R, 1500, 1);
 	world_expect(world, id, KVMATTR_INVALID_PARAMETER, 0);
 	ck_assert_uint_eq(world->journal.number, number + 2);
@@ -99,7 +104,7 @@ START_TEST(a_batch_ends_before_its_record_is_too_long)
 					  .value = KVMATTR_RX,
 					  .restricted = KVMATTR_ALL_LOWER };
 	const uint32_t n =
-		(33u << 20) / (uint32_t)sizeof(struct kvmattr_range) / (1u + (uint32_t)_i);
+		(5u << 18) / (uint32_t)sizeof(struct kvmattr_range) / (1u + (uint32_t)_i);
 	struct kvmattr_range *ranges = calloc(n, sizeof(*ranges));
 	uint64_t commit;
 
@@ -120,7 +125,10 @@ START_TEST(a_batch_ends_before_its_record_is_too_long)
 }
 END_TEST
 
-/* ---- What cannot be written ----------------------------------------------------------------------- */
+/*
+ * ---- What cannot be written
+ * -----------------------------------------------------------------------
+ */
 
 START_TEST(what_the_journal_does_not_take_is_not_done)
 {
@@ -303,16 +311,18 @@ START_TEST(others_have_a_turn_between_batches_that_cannot_be_written)
 	fail_records(1, 10, ENOSPC);
 	world->us_per_look = 1000;
 	world_execute(world);
-	world_expect(world, id, KVMATTR_JOURNAL_FAILED, 0);
 	world_expect_pending(world, id + 9);
-	ck_assert_uint_gt(world->timer_ms, 0);
+	ck_assert(world->is_giving_way);
 	world_settle(world);
 	world_expect(world, id + 9, KVMATTR_JOURNAL_FAILED, 0);
 	world_expect_all_in_force(world);
 }
 END_TEST
 
-/* ---- Answers that wait for the disk ---------------------------------------------------------------- */
+/*
+ * ---- Answers that wait for the disk
+ * ----------------------------------------------------------------
+ */
 
 START_TEST(answers_wait_until_they_are_durable_and_batches_do_not)
 {
@@ -412,7 +422,10 @@ START_TEST(a_vm_that_goes_says_so_to_those_who_waited_for_the_disk)
 }
 END_TEST
 
-/* ---- Another life ---------------------------------------------------------------------------------- */
+/*
+ * ---- Another life
+ * ----------------------------------------------------------------------------------
+ */
 
 START_TEST(a_vm_without_an_executor_takes_updates_and_can_be_looked_at)
 {

@@ -2,8 +2,9 @@
 /*
  * A VM through random days: updates of every kind from everyone, a kernel that refuses, is busy or
  * stops half-way, an executor that falls silent, a journal that cannot be written for a while or is
- * late, a daemon that dies.  The world (vm-world.h) checks each step; when the faults are over, what
- * the kernel enforces is what the oracle made of the answers, and so is what the journal holds.
+ * late, a daemon that dies; in steps as short as they can be, or as long as they are.  The world
+ * (vm-world.h) checks each step; when the faults are over, what the kernel enforces is what the
+ * oracle made of the answers, and so is what the journal holds.
  */
 #include "tests/unit/random-updates.h"
 #include "tests/unit/seeded-suite.h"
@@ -21,7 +22,7 @@ static struct world_outcome late;
 static unsigned int busy_one_in, refused_one_in;
 /* The daemon dies at one step in so many; 0: it does not. */
 static unsigned int dies_one_in;
-static unsigned int n_deaths, n_freezes, n_verifications;
+static unsigned int n_deaths, n_freezes, n_verifications, n_turns;
 
 static int fail_at_random(struct world *w, const struct plan_call *call, uint64_t *ret_n_done)
 {
@@ -56,13 +57,14 @@ static void spoil_journal(void)
 static void change_weather(void)
 {
 	static const unsigned int chances[] = { 0, 0, 0, 2, 5, 40, 200 };
+	static const unsigned int longest_looks[] = { 0, 0, 100, 300, 1000 };
 
 	busy_one_in = chances[random_below(&world->random, N(chances))];
 	refused_one_in = chances[random_below(&world->random, N(chances))];
 	world->does_more_than_it_says = random_one_in(&world->random, 2);
 	world->n_calls_at_most =
 		random_below(&world->random, 2) * (1 + random_below(&world->random, 9));
-	world->us_per_look = random_one_in(&world->random, 3) ? 300 : 0;
+	world->us_per_look = longest_looks[random_below(&world->random, N(longest_looks))];
 	world->faulty.view = (unsigned int)random_below(&world->random, world->oracle.n_views);
 	world->faulty.gfn = random_one_in(&world->random, 2)
 				    ? UINT64_MAX - 1
@@ -103,6 +105,9 @@ static void fall_silent(void)
 		late = (struct world_outcome){ .error = EIO };
 	is_silent = true;
 	world_fire_timer(world);
+	if (random_one_in(&world->random, 2))
+		return; /* it may speak before the VM is through with what that means */
+	world_take_turns(world);
 	ck_assert_int_eq(vm_state(world->vm), VM_STUCK);
 }
 
@@ -167,6 +172,8 @@ static void step(void)
 	}
 	if (world->journal.is_power && random_one_in(&world->random, 8))
 		world_sync_some(world);
+	for (; world->is_giving_way && !random_one_in(&world->random, 8); n_turns++)
+		world_turn(world);
 	if (what < 45) {
 		if (world->n_updates - world->n_answered < MAX_WAITING &&
 		    world->n_updates < WORLD_MAX_UPDATES)
@@ -221,14 +228,16 @@ static void end_well(void)
 
 static void begin(int i, int seed)
 {
+	static const uint32_t steps[] = { 40, 0, 100, 400, 900 };
 	struct vm_limits limits = world_limits;
 
 	is_silent = false;
-	dies_one_in = n_deaths = n_freezes = n_verifications = 0;
+	dies_one_in = n_deaths = n_freezes = n_verifications = n_turns = 0;
 	if (i % 3 == 1)
 		limits.max_elements_per_batch = 7;
 	if (i % 3 == 2)
 		limits.max_pages_per_call = 50;
+	limits.pages_per_step = steps[i % N(steps)];
 	world = world_new((unsigned int)i % N_VIEW_MIXES, &limits);
 	world->random = seeded_suite_random(seed + i);
 	world->journal.is_power = random_one_in(&world->random, 2);
@@ -262,11 +271,12 @@ START_TEST(whatever_happens_what_is_answered_is_in_force_and_nothing_else)
 	world->journal.n_failures = 2;
 	live(4, 600);
 	/* There were such days. */
-	ck_assert_uint_gt(count_answers(KVMATTR_OK), 50);
+	ck_assert_uint_gt(count_answers(KVMATTR_OK), 10);
 	ck_assert_uint_gt(count_answers(KVMATTR_JOURNAL_FAILED), 0);
 	ck_assert_uint_gt(world->n_faults, 0);
 	ck_assert_uint_gt(n_freezes, 0);
 	ck_assert_uint_gt(n_verifications, 0);
+	ck_assert_uint_gt(n_turns, 50);
 	world_free(world);
 }
 END_TEST
@@ -276,7 +286,7 @@ START_TEST(whenever_a_daemon_dies_another_goes_on_and_nothing_is_lost_or_done_tw
 	begin(_i, 2000);
 	dies_one_in = 10 + 15 * ((unsigned int)_i % 4);
 	live(4, 600);
-	ck_assert_uint_gt(count_answers(KVMATTR_OK), 50);
+	ck_assert_uint_gt(count_answers(KVMATTR_OK), 10);
 	ck_assert_uint_gt(n_deaths, 10);
 	world_free(world);
 }

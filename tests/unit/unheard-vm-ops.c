@@ -25,9 +25,9 @@ void unheard_settled(void *context)
 	(void)context;
 }
 
-void unheard_report(void *context, bool is_trouble, const char *text)
+void unheard_report(void *context, enum vm_report report, const char *text)
 {
 	(void)context;
-	(void)is_trouble;
+	(void)report;
 	(void)text;
 }

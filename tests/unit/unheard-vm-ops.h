@@ -13,6 +13,6 @@ int unheard_record(void *context, const struct vm_batch *batch, const struct vm_
 void unheard_refused(void *context, const struct vm_update *update, enum kvmattr_status status,
 		     const char *text);
 void unheard_settled(void *context);
-void unheard_report(void *context, bool is_trouble, const char *text);
+void unheard_report(void *context, enum vm_report report, const char *text);
 
 #endif

@@ -15,16 +15,23 @@ const struct vm_limits world_limits = {
 
 static const struct policy_actor owner = { .is_owner = true };
 
-/* ---- What always has to hold -------------------------------------------------------------------- */
+/*
+ * ---- What always has to hold --------------------------------------------------------------------
+ */
 
 static uint8_t told(const struct world *world, unsigned int view, uint64_t gfn)
 {
 	return attribute_map_get(&vm_policy(world->vm)->views[view].applied, gfn);
 }
 
-/* Of pages that no call under way is about, the VM knows what the kernel holds, or that it does not. */
-static void expect_beliefs(const struct world *world)
+/*
+ * Of pages that no call under way is about, the VM knows what the kernel holds, or that it does
+ * not. A VM that gives way may not have noted so far what became of the calls.
+ */
+static void expect_beliefs(struct world *world)
 {
+	if (!world->is_executing && !world->is_giving_way)
+		world->n_calls = 0;
 	for (unsigned int v = 0; v < world->oracle.n_views; v++) {
 		bool is_under_way[ORACLE_PAGES] = { false };
 
@@ -52,7 +59,10 @@ static void expect_beliefs(const struct world *world)
 	}
 }
 
-/* ---- What the VM asks of the world --------------------------------------------------------------- */
+/*
+ * ---- What the VM asks of the world
+ * ---------------------------------------------------------------
+ */
 
 /* What is to come of the plan that begins: of a batch, of its undoing, of a repair. */
 static void note_aim(struct world *world)
@@ -171,8 +181,7 @@ static int do_record(void *context, const struct vm_batch *batch,
 {
 	const struct world *world = context;
 
-	EXPECT(!batch || !vm_is_frozen(world->vm), "a batch is begun while the VM is frozen");
-	EXPECT(!world->is_still, "the VM was still, and a batch comes into force");
+	EXPECT(!world->is_still, "the VM was still, and a batch is begun or comes into force");
 	return world_journal_record(context, batch, in_force, ret_durable);
 }
 
@@ -207,13 +216,22 @@ static void do_verified(void *context, const struct vm_verification *verificatio
 	world->verification.text = NULL; /* the VM's */
 }
 
+static void do_give_way(void *context)
+{
+	struct world *world = context;
+
+	EXPECT(!world->is_giving_way, "it gives way twice for one turn");
+	world->is_giving_way = true;
+}
+
 static void do_set_timer(void *context, unsigned int timeout_ms)
 {
 	((struct world *)context)->timer_ms = timeout_ms;
 }
 
-static void do_report(void *context, bool is_trouble, const char *text)
+static void do_report(void *context, enum vm_report report, const char *text)
 {
+	const bool is_trouble = report == VM_REPORT_DEGRADED || report == VM_REPORT_STUCK;
 	struct world *world = context;
 
 	world->n_troubles += is_trouble;
@@ -236,12 +254,16 @@ static const struct vm_ops world_ops = {
 	.settled = do_settled,
 	.still = do_still,
 	.verified = do_verified,
+	.give_way = do_give_way,
 	.set_timer = do_set_timer,
 	.report = do_report,
 	.now_us = do_now_us,
 };
 
-/* ---- Beginning and end ----------------------------------------------------------------------------- */
+/*
+ * ---- Beginning and end
+ * -----------------------------------------------------------------------------
+ */
 
 void world_end_life(struct world *world)
 {
@@ -257,6 +279,7 @@ void world_begin_life(struct world *world, struct policy *policy)
 	memcpy(world->after, world->kernel, sizeof(world->after));
 	memcpy(world->undone, world->kernel, sizeof(world->undone));
 	world->is_executing = false;
+	world->is_giving_way = false;
 	world->is_still = false;
 	world->n_calls = 0;
 	world->n_retries = 0;
@@ -362,7 +385,10 @@ unsigned int world_protect(struct world *world, uint8_t protection, uint64_t gfn
 	return id;
 }
 
-/* ---- The executor ------------------------------------------------------------------------------------ */
+/*
+ * ---- The executor
+ * ------------------------------------------------------------------------------------
+ */
 
 struct world_outcome world_execute_silently(struct world *world)
 {
@@ -411,7 +437,6 @@ void world_verify(struct world *world)
 void world_say(struct world *world, struct world_outcome outcome)
 {
 	world->is_executing = false;
-	world->n_calls = 0;
 	vm_calls_done(world->vm, outcome.n_done, outcome.error, outcome.n_partial);
 	expect_beliefs(world);
 }
@@ -430,10 +455,29 @@ void world_fire_timer(struct world *world)
 	expect_beliefs(world);
 }
 
+void world_turn(struct world *world)
+{
+	ck_assert(world->is_giving_way);
+	world->is_giving_way = false;
+	vm_turn(world->vm);
+	if (!world->is_giving_way || random_one_in(&world->random, 16)) /* it takes its time */
+		expect_beliefs(world);
+}
+
+void world_take_turns(struct world *world)
+{
+	for (unsigned int i = 0; world->is_giving_way; i++) {
+		ck_assert_uint_lt(i, 100000);
+		world_turn(world);
+	}
+}
+
 void world_settle(struct world *world)
 {
-	for (unsigned int i = 0; i < 20000; i++)
-		if (world->is_executing)
+	for (unsigned int i = 0; i < 200000; i++)
+		if (world->is_giving_way)
+			world_turn(world);
+		else if (world->is_executing)
 			world_execute(world);
 		else if (world->timer_ms &&
 			 !(vm_state(world->vm) == VM_IDLE && vm_is_degraded(world->vm)))
@@ -445,7 +489,10 @@ void world_settle(struct world *world)
 	ck_abort_msg("it does not come to rest");
 }
 
-/* ---- Faults ------------------------------------------------------------------------------------------- */
+/*
+ * ---- Faults
+ * -------------------------------------------------------------------------------------------
+ */
 
 int world_no_fault(struct world *world, const struct plan_call *call, uint64_t *ret_n_done)
 {
@@ -495,7 +542,10 @@ int world_fail_page(struct world *world, const struct plan_call *call, uint64_t 
 	return 0;
 }
 
-/* ---- Checks ------------------------------------------------------------------------------------------- */
+/*
+ * ---- Checks
+ * -------------------------------------------------------------------------------------------
+ */
 
 uint8_t world_kernel(const struct world *world, unsigned int view, uint64_t gfn)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The world that a VM's state machine is given in tests: a kernel that is a flat array, an executor
- * that answers when it is told to, a journal (world-journal.h), a clock that stands still, and faults
- * as the test likes.
+ * that answers when it is told to, a journal (world-journal.h), a clock that stands still, and
+ * faults as the test likes.
  *
  * Whatever a test is about, the world checks what always has to hold: one plan at a time, recorded
  * before it is begun, answers in the order of the updates, and none before what it answers is in
- * force and recorded; and of every page, that the kernel holds what the VM believes it to hold, if it
- * believes anything, and nothing else than it held before the batch that is under way or is to hold
- * after it.
+ * force and recorded; and of every page, that the kernel holds what the VM believes it to hold, if
+ * it believes anything, and nothing else than it held before the batch that is under way or is to
+ * hold after it.
  */
 #ifndef VM_WORLD_H
 #define VM_WORLD_H
@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WORLD_MAX_UPDATES 4096u
+#define WORLD_MAX_UPDATES 5000u
 
 /* What became of an update; all the updates of a world are numbered from 0 on. */
 struct world_update {
@@ -69,6 +69,7 @@ struct world {
 	bool does_more_than_it_says; /* of a call that fails */
 	uint64_t random;
 
+	bool is_giving_way;
 	unsigned int timer_ms; /* 0: none is set */
 	uint64_t now_us;
 	uint64_t us_per_look; /* the clock moves by so much when it is looked at */
@@ -124,9 +125,13 @@ struct world_outcome world_execute_silently(struct world *world);
 void world_say(struct world *world, struct world_outcome outcome);
 /* The time that the VM asked for comes. */
 void world_fire_timer(struct world *world);
+/* The turn that it gave way for. */
+void world_turn(struct world *world);
+/* Turns, until it has no more to do of itself. */
+void world_take_turns(struct world *world);
 /*
- * The executor, the timer and the disk, until nothing is under way; the timer only where a test lets
- * it.
+ * The executor, the timer and the disk, until nothing is under way; the timer only where a test
+ * lets it.
  */
 void world_settle(struct world *world);
 
