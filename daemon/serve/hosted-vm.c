@@ -453,7 +453,7 @@ static void free_released(struct hosted_vm *hosted)
  * another turn asked for, the same VM is not registered anew: they would overwrite what it is told
  * then.
  */
-static void begin_release(struct hosted_vm *hosted)
+void hosted_vm_let_go(struct hosted_vm *hosted)
 {
 	if (hosted->is_released)
 		return;
@@ -467,7 +467,7 @@ static void release_doomed(void *argument)
 {
 	struct hosted_vm *hosted = argument;
 
-	begin_release(hosted);
+	hosted_vm_let_go(hosted);
 	if (!free_some_of_ended(hosted))
 		turn_ask_later(&hosted->end);
 	else if (!executor_link_has_calls(hosted->executor))
@@ -478,7 +478,7 @@ void hosted_vm_release(struct hosted_vm *hosted)
 {
 	bool is_to_end = hosted->is_released;
 
-	begin_release(hosted);
+	hosted_vm_let_go(hosted);
 	if (is_to_end || !executor_link_has_calls(hosted->executor))
 		free_released(hosted);
 }

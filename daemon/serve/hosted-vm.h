@@ -86,6 +86,11 @@ void hosted_vm_owner_is_back(struct hosted_vm *hosted);
 /* Has the VM released soon; everyone who has to do with it is told why. */
 void hosted_vm_doom(struct hosted_vm *hosted, enum kvmattr_status status, const char *text);
 /*
+ * Has one that is doomed gone now, for everyone else: its name and its VMs are free.  What is left of
+ * it is freed in its turns.
+ */
+void hosted_vm_let_go(struct hosted_vm *hosted);
+/*
  * Releases it at once; if its executor still has calls to make, its file descriptors only when
  * those are made, or when called again: for the daemon's end.
  */

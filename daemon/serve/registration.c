@@ -236,12 +236,32 @@ static struct hosted_vm *take_in(struct session *owner, const struct wire_regist
 	return hosted;
 }
 
+/*
+ * A VMM that lost its VM, or ended it, and registers it anew does not have to wait for the turn in
+ * which the old one would be released.
+ */
+static void let_go_of_doomed(struct daemon *daemon, const char *name,
+			     const struct seqpacket_fds *fds)
+{
+	struct hosted_vm *hosted, *next;
+
+	for (hosted = LIST_FIRST(&daemon->vms); hosted; hosted = next) {
+		next = LIST_NEXT(hosted, list);
+		if (hosted->is_doomed &&
+		    (!strcmp(hosted->name, name) || view_fds_has_any(hosted, fds)))
+			hosted_vm_let_go(hosted);
+	}
+}
+
 static enum kvmattr_status check_parts(struct session *owner, const struct wire_register *message,
 				       const struct wire_view *views, struct seqpacket_fds *fds,
 				       bool *ret_is_simulated, char *text, size_t size)
 {
 	struct log_about about = session_about(owner);
-	enum kvmattr_status status = check_name(owner->daemon, message->name, text, size);
+	enum kvmattr_status status;
+
+	let_go_of_doomed(owner->daemon, message->name, fds);
+	status = check_name(owner->daemon, message->name, text, size);
 
 	if (!status)
 		status = view_fds_check(owner->daemon, views, message->n_views, fds,

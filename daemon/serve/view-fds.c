@@ -32,6 +32,14 @@ static bool has_fd(const struct hosted_vm *hosted, int fd)
 	return false;
 }
 
+bool view_fds_has_any(const struct hosted_vm *hosted, const struct seqpacket_fds *fds)
+{
+	for (size_t i = 0; i < fds->n; i++)
+		if (has_fd(hosted, fds->fd[i]))
+			return true;
+	return false;
+}
+
 static const struct hosted_vm *find_by_fd(const struct daemon *daemon, int fd)
 {
 	const struct hosted_vm *hosted;

@@ -26,6 +26,8 @@ __attribute__((warn_unused_result)) enum kvmattr_status view_fds_check(
 __attribute__((warn_unused_result)) int view_fds_take(struct hosted_vm *hosted,
 						      const struct wire_view *views,
 						      struct seqpacket_fds *fds);
+/* Is any of these a VM of a view of this one? */
+bool view_fds_has_any(const struct hosted_vm *hosted, const struct seqpacket_fds *fds);
 /* Closes them, all that there are. */
 void view_fds_close(struct hosted_vm *hosted);
 

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -368,6 +369,35 @@ START_TEST(a_registration_whose_executor_never_answers_ends_at_the_deadline)
 }
 END_TEST
 
+/* Both are told to the daemon while it cannot listen: whatever it sees to first, it is the new one's. */
+START_TEST(a_vm_can_be_registered_anew_as_soon_as_its_owner_is_gone)
+{
+	struct raw_register registration = raw_make_register("guest");
+	struct raw_vm old, new;
+	int sockets[2];
+
+	start(NULL);
+	for (int i = 0; i < 20; i++) {
+		old = raw_vm_start(d, "guest");
+		new = (struct raw_vm){ .owner = raw_greet(d),
+				       .fds = { dup(old.fds[0]), dup(old.fds[1]) } };
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+		new.executor = sockets[0];
+		ck_assert_int_eq(kill(d->pid, SIGSTOP), 0);
+		raw_vm_close(&old);
+		raw_send_with_fds(new.owner, &registration, sizeof(registration),
+				  (int[]){ sockets[1], new.fds[0], new.fds[1] }, 3);
+		ck_assert_int_eq(kill(d->pid, SIGCONT), 0);
+		close(sockets[1]);
+		raw_vm_answer_probe(&new);
+		raw_vm_finish(&new);
+		raw_vm_close(&new);
+		EVENTUALLY(GONE_MS, !control_has_vm(control, "guest"));
+	}
+	stop();
+}
+END_TEST
+
 int main(void)
 {
 	TCase *death = harness_make_case("death", 20);
@@ -380,6 +410,7 @@ int main(void)
 	tcase_add_test(death, a_vmm_is_gone_with_its_process_though_another_holds_its_sockets);
 	tcase_add_test(death, an_owner_that_says_goodbye_with_updates_under_way_takes_the_vm_along);
 	tcase_add_test(death, a_vmm_whose_executor_goes_is_told_and_its_vm_is_gone);
+	tcase_add_test(death, a_vm_can_be_registered_anew_as_soon_as_its_owner_is_gone);
 	tcase_add_test(
 		silence,
 		updates_are_refused_while_the_executor_is_stuck_and_all_is_repaired_when_it_answers);
