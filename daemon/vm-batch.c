@@ -21,7 +21,7 @@
  */
 #define MAX_CHANGES_PER_BATCH 65536u
 #define MAX_PAGES_PER_BATCH   (UINT64_C(1) << 22)
-#define MAX_BYTES_PER_BATCH   (UINT64_C(1) << 20)
+#define MAX_BYTES_PER_BATCH   (UINT64_C(2) << 20)
 #define MAX_RANGES_PER_BATCH  32768u
 /* Of a part without elements. */
 #define MAX_PART_BYTES (sizeof(struct vm_record_part) + WIRE_TEXT_SIZE)
