@@ -37,9 +37,7 @@ __attribute__((format(printf, 2, 3))) void log_write(enum log_level level, const
 __attribute__((format(printf, 3, 4))) void log_vm(enum log_level level, const char *vm,
 						  const char *format, ...);
 
-/*
- * ---- Lines with a message id -------------------------------------------------------------------
- */
+/* ---- Lines with a message id ---------------------------------------------------------------- */
 
 /* What a line is about, beside its text.  NULL and 0 are not told. */
 struct log_about {

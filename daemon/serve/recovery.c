@@ -24,9 +24,7 @@
 /* A policy grew under max-map-mib, which may have been lowered since; it is no licence for all. */
 #define MAX_MAP_FACTOR 4
 
-/*
- * ---- Journals that stay where they are ---------------------------------------------------------
- */
+/* ---- Journals that stay where they are ------------------------------------------------------ */
 
 /* What comes before the dot: the VM's name. */
 static void name_vm(const char *journal, char *vm, size_t size)
@@ -92,9 +90,7 @@ void recovery_forget_unrecovered(struct daemon *daemon)
 	}
 }
 
-/*
- * ---- What the service manager kept -------------------------------------------------------------
- */
+/* ---- What the service manager kept ---------------------------------------------------------- */
 
 /* An owner comes back with all that is its own, or has to come by itself. */
 struct belongings {
@@ -208,9 +204,7 @@ static unsigned int restore_connections(struct hosted_vm *hosted)
 	return n;
 }
 
-/*
- * ---- One VM ------------------------------------------------------------------------------------
- */
+/* ---- One VM --------------------------------------------------------------------------------- */
 
 static void recover_sessions(struct hosted_vm *hosted, struct replay *replay)
 {
@@ -333,9 +327,7 @@ static int host(struct daemon *daemon, const char *journal, struct replay *repla
 	return 0;
 }
 
-/*
- * ---- One journal -------------------------------------------------------------------------------
- */
+/* ---- One journal ---------------------------------------------------------------------------- */
 
 static bool is_of_this_boot(const struct daemon *daemon, const char *journal)
 {
@@ -438,9 +430,7 @@ static bool recover(struct daemon *daemon, const char *journal)
 	return false;
 }
 
-/*
- * ---- All of them -------------------------------------------------------------------------------
- */
+/* ---- All of them ---------------------------------------------------------------------------- */
 
 static int is_journal(const struct dirent *entry)
 {

@@ -71,9 +71,7 @@ void session_restore_connection(struct session *session, int socket)
 	session_reply_soon(session, &restarted, sizeof(restarted), -1);
 }
 
-/*
- * ---- Whose session -----------------------------------------------------------------------------
- */
+/* ---- Whose session -------------------------------------------------------------------------- */
 
 /* Takes as long whatever the difference is. */
 static bool is_token_of(const struct session *session, const uint8_t *token)
@@ -118,9 +116,7 @@ static struct session *find_target(struct session *session, const struct wire_re
 	return session->hosted ? NULL : find_detached(session->daemon, message);
 }
 
-/*
- * ---- What an owner brings ----------------------------------------------------------------------
- */
+/* ---- What an owner brings ------------------------------------------------------------------- */
 
 static bool are_as_recorded(const struct hosted_vm *hosted, const struct resumption *resumption)
 {
@@ -170,9 +166,7 @@ static void take_fds(struct hosted_vm *hosted, const struct resumption *resumpti
 	hosted_vm_keep_fds(hosted);
 }
 
-/*
- * ---- RESUME ------------------------------------------------------------------------------------
- */
+/* ---- RESUME --------------------------------------------------------------------------------- */
 
 /* What the peer has, and what it is told again. */
 static void take_up(struct session *session, uint64_t answered)
@@ -326,9 +320,7 @@ const char *session_take_resume(struct session *session, const void *data, size_
 	return NULL;
 }
 
-/*
- * ---- The update that was begun -----------------------------------------------------------------
- */
+/* ---- The update that was begun -------------------------------------------------------------- */
 
 static bool is_same_kind(const struct wire_update *one, const struct wire_update *other)
 {

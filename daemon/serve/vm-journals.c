@@ -264,9 +264,7 @@ static void run(void *context, struct archivist_job *job)
 			remove_journal(forgetting, forgetting->past[i].name);
 }
 
-/*
- * ---- Past journals: in the event loop ---------------------------------------------------------
- */
+/* ---- Past journals: in the event loop ------------------------------------------------------- */
 
 static void done(void *context, bool was_run)
 {

@@ -27,9 +27,7 @@
 
 static struct kvmattrd *d;
 
-/*
- * ---- Words that are meant ----------------------------------------------------------------------
- */
+/* ---- Words that are meant ------------------------------------------------------------------- */
 
 /* section: of [authority]; name, which may be "", is put behind it. */
 static void start(const char *section, const char *name)
@@ -120,9 +118,7 @@ START_TEST(users_and_groups_may_be_named)
 }
 END_TEST
 
-/*
- * ---- Units -------------------------------------------------------------------------------------
- */
+/* ---- Units ---------------------------------------------------------------------------------- */
 
 static char cgroups[128]; /* where the hierarchy of systemd is mounted */
 
@@ -325,9 +321,7 @@ START_TEST(a_process_that_has_ended_is_in_no_unit_when_settings_are_read_anew)
 }
 END_TEST
 
-/*
- * ---- What is wrong -----------------------------------------------------------------------------
- */
+/* ---- What is wrong -------------------------------------------------------------------------- */
 
 #define TAKES "it takes a list of all, user:NAME, uid:N, group:NAME, gid:N and unit:NAME; "
 

@@ -45,9 +45,7 @@ static struct kvmattrd *d;
 static struct control_client *control; /* root's */
 static _Alignas(8) uint8_t answer[WIRE_MAX_MESSAGE];
 
-/*
- * ---- The daemon --------------------------------------------------------------------------------
- */
+/* ---- The daemon ----------------------------------------------------------------------------- */
 
 static const char *settings_with(const char *more)
 {
@@ -100,9 +98,7 @@ static void reload(const char *more, int64_t mib)
 	EVENTUALLY(PATIENCE_MS, number_of("limits.max_memory_mib_per_user") == mib);
 }
 
-/*
- * ---- VMs ---------------------------------------------------------------------------------------
- */
+/* ---- VMs ------------------------------------------------------------------------------------ */
 
 static void as(uid_t uid)
 {
@@ -246,9 +242,7 @@ static void expect_long_request(bool is_allowed)
 	json_object_put(answered);
 }
 
-/*
- * ---- Maps --------------------------------------------------------------------------------------
- */
+/* ---- Maps ----------------------------------------------------------------------------------- */
 
 START_TEST(a_user_s_VMs_take_what_it_may_have_and_others_go_on)
 {
@@ -398,9 +392,7 @@ START_TEST(a_recovered_VM_is_taken_back_whatever_there_is)
 }
 END_TEST
 
-/*
- * ---- Messages ----------------------------------------------------------------------------------
- */
+/* ---- Messages ------------------------------------------------------------------------------- */
 
 #define N_FLOODED 6
 #define N_AGENTS  6

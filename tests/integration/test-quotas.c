@@ -24,9 +24,7 @@ static struct kvmattrd *d;
 static struct control_client *control; /* root's */
 static _Alignas(8) uint8_t message[WIRE_MAX_MESSAGE];
 
-/*
- * ---- The daemon --------------------------------------------------------------------------------
- */
+/* ---- The daemon ----------------------------------------------------------------------------- */
 
 /* limits: lines of that section. */
 static const char *settings_with(const char *limits)
@@ -80,9 +78,7 @@ static void reload(const char *limits, const char *path, int64_t value)
 	EVENTUALLY(PATIENCE_MS, number_of(path) == value);
 }
 
-/*
- * ---- Users -------------------------------------------------------------------------------------
- */
+/* ---- Users ---------------------------------------------------------------------------------- */
 
 /* Whoever connects from now on is that user; as(0) is root again. */
 static void as(uid_t uid)
@@ -176,9 +172,7 @@ static void ask_for_agent(const struct raw_vm *vm, uint64_t id)
 	raw_send(vm->owner, &open, sizeof(open));
 }
 
-/*
- * ---- While it runs -----------------------------------------------------------------------------
- */
+/* ---- While it runs -------------------------------------------------------------------------- */
 
 START_TEST(a_user_has_so_many_sessions_and_others_go_on)
 {
@@ -386,9 +380,7 @@ START_TEST(a_limit_that_is_lowered_closes_nothing)
 }
 END_TEST
 
-/*
- * ---- What is told of it ------------------------------------------------------------------------
- */
+/* ---- What is told of it --------------------------------------------------------------------- */
 
 /* That ann was refused this, by this setting, stands in the log. */
 static void expect_logged(const char *what, const char *setting)
@@ -506,9 +498,7 @@ START_TEST(a_flood_of_refusals_is_counted_instead_of_logged_and_hides_no_other_k
 }
 END_TEST
 
-/*
- * ---- After a restart ---------------------------------------------------------------------------
- */
+/* ---- After a restart ------------------------------------------------------------------------ */
 
 START_TEST(what_a_restart_leaves_behind_counts_for_its_user)
 {

@@ -48,9 +48,7 @@ static void teardown(void)
 	event_base_free(d.base);
 }
 
-/*
- * ---- The sums ----------------------------------------------------------------------------------
- */
+/* ---- The sums ------------------------------------------------------------------------------- */
 
 static bool is_connected(enum user_thing kind)
 {
@@ -138,9 +136,7 @@ static void expect_sums(void)
 	EXPECT(memory_held(&d) == all, "all of it");
 }
 
-/*
- * ---- Random charges ----------------------------------------------------------------------------
- */
+/* ---- Random charges ------------------------------------------------------------------------- */
 
 static void charge(struct thing *thing, uint64_t *random)
 {
@@ -196,9 +192,7 @@ START_TEST(what_is_held_and_may_be_is_what_all_charges_add_up_to)
 }
 END_TEST
 
-/*
- * ---- Sessions ----------------------------------------------------------------------------------
- */
+/* ---- Sessions ------------------------------------------------------------------------------- */
 
 static struct session make_session(uid_t uid)
 {

@@ -24,10 +24,7 @@ static uint8_t kernel[ORACLE_VIEWS][ORACLE_PAGES];
 static uint64_t random_state;
 static unsigned int n_accepted, n_refused, n_plans, n_failed_plans;
 
-/*
- * ---- In steps, of whatever length
- * ----------------------------------------------------------------
- */
+/* ---- In steps, of whatever length ----------------------------------------------------------- */
 
 static size_t random_step(void)
 {
@@ -73,10 +70,7 @@ static void plan_in_steps(uint64_t max_pages)
 		;
 }
 
-/*
- * ---- The policy
- * ----------------------------------------------------------------------------------
- */
+/* ---- The policy ----------------------------------------------------------------------------- */
 
 static enum kvmattr_status apply_to_both(const struct policy_actor *actor,
 					 const struct policy_element *element)
@@ -149,10 +143,7 @@ static void stop(void)
 		;
 }
 
-/*
- * ---- The plan it has to be
- * ------------------------------------------------------------------------
- */
+/* ---- The plan it has to be ------------------------------------------------------------------ */
 
 static uint8_t applied(unsigned int view, uint64_t gfn)
 {
@@ -257,10 +248,7 @@ static void expect_restricting_calls_first(void)
 	}
 }
 
-/*
- * ---- Carrying it out
- * --------------------------------------------------------------------------------
- */
+/* ---- Carrying it out ------------------------------------------------------------------------ */
 
 /* The kernel does what it is told, n_pages of it. */
 static void do_call(const struct plan_call *call, uint64_t n_pages)

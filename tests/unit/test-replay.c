@@ -29,9 +29,7 @@ static void end(void)
 	story_end(&story);
 }
 
-/*
- * ---- Stories -----------------------------------------------------------------------------------
- */
+/* ---- Stories -------------------------------------------------------------------------------- */
 
 START_TEST(at_every_write_of_a_story_the_replay_is_what_was_told)
 {
@@ -85,9 +83,7 @@ START_TEST(a_batch_follows_one_that_was_open_when_the_daemon_died)
 }
 END_TEST
 
-/*
- * ---- Observers ---------------------------------------------------------------------------------
- */
+/* ---- Observers ------------------------------------------------------------------------------ */
 
 static struct {
 	struct oracle oracle; /* what the steps alone say */
@@ -181,9 +177,7 @@ START_TEST(an_observer_sees_each_range_before_and_after_it_comes_into_force)
 }
 END_TEST
 
-/*
- * ---- Limits ------------------------------------------------------------------------------------
- */
+/* ---- Limits --------------------------------------------------------------------------------- */
 
 static int take(enum vm_record_type type, const void *payload, size_t size)
 {
@@ -399,9 +393,7 @@ START_TEST(a_replay_of_nothing_can_be_ended)
 }
 END_TEST
 
-/*
- * ---- Spoilt stories ----------------------------------------------------------------------------
- */
+/* ---- Spoilt stories ------------------------------------------------------------------------- */
 
 /* The records of a story, to be spoilt; each payload on the heap and as long as it is. */
 static struct spoilt {

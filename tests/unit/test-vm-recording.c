@@ -40,10 +40,7 @@ static void expect_page(uint64_t gfn, uint8_t attributes)
 	ck_assert_uint_eq(world_kernel(world, 0, gfn), attributes);
 }
 
-/*
- * ---- What is written
- * -----------------------------------------------------------------------------
- */
+/* ---- What is written ------------------------------------------------------------------------ */
 
 START_TEST(a_batch_is_written_before_its_first_call_and_its_end_before_its_answer)
 {
@@ -104,7 +101,7 @@ START_TEST(a_batch_ends_before_its_record_is_too_long)
 					  .value = KVMATTR_RX,
 					  .restricted = KVMATTR_ALL_LOWER };
 	const uint32_t n =
-		(5u << 18) / (uint32_t)sizeof(struct kvmattr_range) / (1u + (uint32_t)_i);
+		(5u << 19) / (uint32_t)sizeof(struct kvmattr_range) / (1u + (uint32_t)_i);
 	struct kvmattr_range *ranges = calloc(n, sizeof(*ranges));
 	uint64_t commit;
 
@@ -125,10 +122,7 @@ START_TEST(a_batch_ends_before_its_record_is_too_long)
 }
 END_TEST
 
-/*
- * ---- What cannot be written
- * -----------------------------------------------------------------------
- */
+/* ---- What cannot be written ----------------------------------------------------------------- */
 
 START_TEST(what_the_journal_does_not_take_is_not_done)
 {
@@ -319,10 +313,7 @@ START_TEST(others_have_a_turn_between_batches_that_cannot_be_written)
 }
 END_TEST
 
-/*
- * ---- Answers that wait for the disk
- * ----------------------------------------------------------------
- */
+/* ---- Answers that wait for the disk --------------------------------------------------------- */
 
 START_TEST(answers_wait_until_they_are_durable_and_batches_do_not)
 {
@@ -422,10 +413,7 @@ START_TEST(a_vm_that_goes_says_so_to_those_who_waited_for_the_disk)
 }
 END_TEST
 
-/*
- * ---- Another life
- * ----------------------------------------------------------------------------------
- */
+/* ---- Another life --------------------------------------------------------------------------- */
 
 START_TEST(a_vm_without_an_executor_takes_updates_and_can_be_looked_at)
 {

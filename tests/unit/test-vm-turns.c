@@ -266,7 +266,7 @@ END_TEST
 
 START_TEST(a_batch_takes_so_many_updates_that_its_end_does_not_take_long)
 {
-	const unsigned int n = 4500; /* of one page */
+	const unsigned int n = 9000; /* of one page */
 	uint64_t commit;
 
 	world->us_per_look = 0;

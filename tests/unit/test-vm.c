@@ -23,10 +23,7 @@ static void spoil_page(uint64_t gfn, int error)
 	fail_with(world_fail_page, error);
 }
 
-/*
- * ---- Batches
- * ----------------------------------------------------------------------------------------
- */
+/* ---- Batches -------------------------------------------------------------------------------- */
 
 START_TEST(a_lone_update_goes_at_once_and_is_answered_when_it_is_in_force)
 {
@@ -237,10 +234,7 @@ START_TEST(statistics_count_what_was_done)
 }
 END_TEST
 
-/*
- * ---- Refusals
- * -----------------------------------------------------------------------------------------
- */
+/* ---- Refusals ------------------------------------------------------------------------------- */
 
 START_TEST(only_the_element_that_cannot_be_done_fails)
 {
@@ -373,10 +367,7 @@ START_TEST(what_was_done_of_a_refused_call_is_taken_back)
 }
 END_TEST
 
-/*
- * ---- Not now
- * -------------------------------------------------------------------------------------------
- */
+/* ---- Not now -------------------------------------------------------------------------------- */
 
 START_TEST(a_call_that_kvm_cannot_take_now_is_made_again_later_and_later)
 {
@@ -446,10 +437,7 @@ START_TEST(a_plan_that_moves_on_is_not_given_up_however_often_it_has_to_wait)
 }
 END_TEST
 
-/*
- * ---- The end
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- The end -------------------------------------------------------------------------------- */
 
 /* world_free() checks that everything is answered. */
 START_TEST(a_vm_that_goes_answers_all_that_waits)

@@ -15,9 +15,7 @@ const struct vm_limits world_limits = {
 
 static const struct policy_actor owner = { .is_owner = true };
 
-/*
- * ---- What always has to hold --------------------------------------------------------------------
- */
+/* ---- What always has to hold ---------------------------------------------------------------- */
 
 static uint8_t told(const struct world *world, unsigned int view, uint64_t gfn)
 {
@@ -59,10 +57,7 @@ static void expect_beliefs(struct world *world)
 	}
 }
 
-/*
- * ---- What the VM asks of the world
- * ---------------------------------------------------------------
- */
+/* ---- What the VM asks of the world ---------------------------------------------------------- */
 
 /* What is to come of the plan that begins: of a batch, of its undoing, of a repair. */
 static void note_aim(struct world *world)
@@ -260,10 +255,7 @@ static const struct vm_ops world_ops = {
 	.now_us = do_now_us,
 };
 
-/*
- * ---- Beginning and end
- * -----------------------------------------------------------------------------
- */
+/* ---- Beginning and end ---------------------------------------------------------------------- */
 
 void world_end_life(struct world *world)
 {
@@ -385,10 +377,7 @@ unsigned int world_protect(struct world *world, uint8_t protection, uint64_t gfn
 	return id;
 }
 
-/*
- * ---- The executor
- * ------------------------------------------------------------------------------------
- */
+/* ---- The executor --------------------------------------------------------------------------- */
 
 struct world_outcome world_execute_silently(struct world *world)
 {
@@ -489,10 +478,7 @@ void world_settle(struct world *world)
 	ck_abort_msg("it does not come to rest");
 }
 
-/*
- * ---- Faults
- * -------------------------------------------------------------------------------------------
- */
+/* ---- Faults --------------------------------------------------------------------------------- */
 
 int world_no_fault(struct world *world, const struct plan_call *call, uint64_t *ret_n_done)
 {
@@ -542,10 +528,7 @@ int world_fail_page(struct world *world, const struct plan_call *call, uint64_t 
 	return 0;
 }
 
-/*
- * ---- Checks
- * -------------------------------------------------------------------------------------------
- */
+/* ---- Checks --------------------------------------------------------------------------------- */
 
 uint8_t world_kernel(const struct world *world, unsigned int view, uint64_t gfn)
 {

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WORLD_MAX_UPDATES 5000u
+#define WORLD_MAX_UPDATES 10000u
 
 /* What became of an update; all the updates of a world are numbered from 0 on. */
 struct world_update {
