@@ -237,18 +237,22 @@ static struct hosted_vm *take_in(struct session *owner, const struct wire_regist
 }
 
 /*
- * A VMM that lost its VM, or ended it, and registers it anew does not have to wait for the turn in
- * which the old one would be released.
+ * A VMM that ended its VM, or lost it, and registers it anew does not have to wait for the turns in
+ * which the old owner would be heard to be gone, and the old VM be released.
  */
-static void let_go_of_doomed(struct daemon *daemon, const char *name,
+static void let_go_of_former(struct daemon *daemon, const char *name,
 			     const struct seqpacket_fds *fds)
 {
 	struct hosted_vm *hosted, *next;
 
 	for (hosted = LIST_FIRST(&daemon->vms); hosted; hosted = next) {
 		next = LIST_NEXT(hosted, list);
-		if (hosted->is_doomed &&
-		    (!strcmp(hosted->name, name) || view_fds_has_any(hosted, fds)))
+		if (strcmp(hosted->name, name) != 0 && !view_fds_has_any(hosted, fds))
+			continue;
+		if (!hosted->is_doomed && hosted->owner && session_has_hung_up(hosted->owner))
+			session_close(hosted->owner, KVMATTR_NO_VM,
+				      "the peer closed the connection");
+		if (hosted->is_doomed)
 			hosted_vm_let_go(hosted);
 	}
 }
@@ -260,7 +264,7 @@ static enum kvmattr_status check_parts(struct session *owner, const struct wire_
 	struct log_about about = session_about(owner);
 	enum kvmattr_status status;
 
-	let_go_of_doomed(owner->daemon, message->name, fds);
+	let_go_of_former(owner->daemon, message->name, fds);
 	status = check_name(owner->daemon, message->name, text, size);
 
 	if (!status)

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -417,6 +418,13 @@ void session_close(struct session *session, enum kvmattr_status status, const ch
 		owned->owner = NULL;
 		hosted_vm_doom(owned, KVMATTR_NO_VM, text);
 	}
+}
+
+bool session_has_hung_up(const struct session *session)
+{
+	struct pollfd fd = { .fd = session->socket };
+
+	return poll(&fd, 1, 0) > 0 && fd.revents & POLLHUP;
 }
 
 static void session_free(struct session *session)

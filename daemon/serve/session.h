@@ -84,6 +84,8 @@ struct session {
 /* Takes over a connected socket.  With hosted, it is the socket of an agent: actor says which. */
 struct session *session_new(struct daemon *daemon, int socket, struct hosted_vm *hosted,
 			    const struct policy_actor *actor);
+/* Has the peer closed the connection, though this was not its turn to be heard so far? */
+bool session_has_hung_up(const struct session *session);
 /* Tells the peer why and closes the connection.  The VM of an owner is doomed by it. */
 void session_close(struct session *session, enum kvmattr_status status, const char *text);
 /*
