@@ -111,8 +111,7 @@ step_distcheck() { whole distcheck make -s -C "$work/gcc" -j"$jobs" distcheck; }
 step_package() { tap package tests/package/check-package.sh "$work/gcc"; }
 step_demo() { whole demo demo; }
 
-all='gcc clang format tests crash kernel systemd native sanitizers valgrind distcheck package
-	demo'
+all='gcc clang format tests crash kernel systemd native sanitizers valgrind distcheck package demo'
 for step in "$@"; do
 	[[ " $all " == *" $step "* ]] || { echo "$0: no step '$step': $all" >&2; exit 2; }
 done
