@@ -217,8 +217,6 @@ const char *vm_record_get_released(const void *data, size_t size, struct vm_reco
 		return "size";
 	if (!is_failure(ret->status))
 		return "status";
-	if (ret->reserved)
-		return "reserved";
 	return is_text(ret->text, sizeof(ret->text)) ? NULL : "text";
 }
 

@@ -115,7 +115,7 @@ _Static_assert(sizeof(struct vm_record_refused) == 136, "layout");
 
 struct vm_record_released {
 	uint32_t status; /* enum kvmattr_status */
-	uint32_t reserved;
+	uint32_t uid;    /* of the user that had the VM */
 	char text[WIRE_TEXT_SIZE];
 };
 _Static_assert(sizeof(struct vm_record_released) == 264, "layout");

@@ -390,7 +390,8 @@ static void end_journal(struct hosted_vm *hosted)
 	fd_store_forget_vm(hosted->daemon->fd_store, vm_journal_name(journal));
 	hosted->journal = NULL;
 	if (hosted->is_ready)
-		vm_journal_close(journal, hosted->doom_status, hosted->doom_text);
+		vm_journal_close(journal, users_uid(&hosted->charge), hosted->doom_status,
+				 hosted->doom_text);
 	else
 		vm_journal_discard(journal);
 }
@@ -491,7 +492,7 @@ void hosted_vm_suspend(struct hosted_vm *hosted)
 	hosted->is_doomed = true; /* whatever an update's end leads to, it is too late for it */
 	hosted->journal = NULL;
 	if (journal && hosted->is_ready)
-		vm_journal_close(journal, KVMATTR_OK, "");
+		vm_journal_close(journal, users_uid(&hosted->charge), KVMATTR_OK, "");
 	else if (journal)
 		vm_journal_discard(journal);
 	while ((session = TAILQ_FIRST(&hosted->sessions)))

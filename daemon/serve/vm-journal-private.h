@@ -87,6 +87,7 @@ __attribute__((warn_unused_result)) int vm_journal_write_registered(
 	const struct wire_view *views, const struct vm_record_session *owner);
 __attribute__((warn_unused_result)) int vm_journal_write_notes(struct vm_journal *journal);
 __attribute__((warn_unused_result)) int vm_journal_write_released(struct vm_journal *journal,
+								  uid_t uid,
 								  enum kvmattr_status status,
 								  const char *text);
 

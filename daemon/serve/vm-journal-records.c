@@ -155,10 +155,10 @@ int vm_journal_write_ready(struct vm_journal *journal)
 	return write_one(journal, VM_RECORD_READY, NULL, 0);
 }
 
-int vm_journal_write_released(struct vm_journal *journal, enum kvmattr_status status,
+int vm_journal_write_released(struct vm_journal *journal, uid_t uid, enum kvmattr_status status,
 			      const char *text)
 {
-	struct vm_record_released released = { .status = status };
+	struct vm_record_released released = { .status = status, .uid = uid };
 
 	snprintf(released.text, sizeof(released.text), "%s", text);
 	return write_one(journal, VM_RECORD_RELEASED, &released, sizeof(released));

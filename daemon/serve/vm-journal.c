@@ -292,7 +292,8 @@ static void begin_closing(struct vm_journal *journal)
  * What comes last goes to the kernel even where the disk has failed: for the next daemon.  What was
  * noted since may be in a checkpoint by now, and must not come behind that.
  */
-static int write_last(struct vm_journal *journal, enum kvmattr_status status, const char *text)
+static int write_last(struct vm_journal *journal, uid_t uid, enum kvmattr_status status,
+		      const char *text)
 {
 	int r;
 
@@ -305,16 +306,17 @@ static int write_last(struct vm_journal *journal, enum kvmattr_status status, co
 		journal->sync_error = 0;
 		journal_notes_forget(&journal->notes, journal->notes.last_id);
 	}
-	return vm_journal_write_released(journal, status, text);
+	return vm_journal_write_released(journal, uid, status, text);
 }
 
-void vm_journal_close(struct vm_journal *journal, enum kvmattr_status status, const char *text)
+void vm_journal_close(struct vm_journal *journal, uid_t uid, enum kvmattr_status status,
+		      const char *text)
 {
 	struct vm_journals *journals = journal->journals;
 	int r;
 
 	journal->is_closed = true;
-	r = write_last(journal, status, text);
+	r = write_last(journal, uid, status, text);
 	if (r < 0 && status)
 		log_vm(LOG_LEVEL_WARNING, journal->vm,
 		       "the journal %s cannot be written: %s; the next daemon will not know that "

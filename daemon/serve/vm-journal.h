@@ -66,10 +66,12 @@ __attribute__((warn_unused_result)) int vm_journal_reopen(struct vm_journals *jo
 							  void *context, struct vm_journal **ret,
 							  struct journal_error *ret_error);
 /*
- * Writes why the VM is gone, unless status is KVMATTR_OK: then it will be recovered.  Closes the
- * journal, which is history from then on, and removes the oldest history that is not kept.
+ * Writes that this user's VM is gone, and why, unless status is KVMATTR_OK: then it will be
+ * recovered.  Closes the journal, which is history from then on, and removes the oldest history
+ * that is not kept.
  */
-void vm_journal_close(struct vm_journal *journal, enum kvmattr_status status, const char *text);
+void vm_journal_close(struct vm_journal *journal, uid_t uid, enum kvmattr_status status,
+		      const char *text);
 /* Removes the journal of a registration that came to nothing. */
 void vm_journal_discard(struct vm_journal *journal);
 

@@ -115,8 +115,12 @@ int vm_journal_remove(const struct vm_journals *journals, const char *name,
 
 /* ---- Past journals: in the archivist's thread ------------------------------------------------ */
 
+/* Of a VM that was not released, but ended with another boot. */
+#define UID_UNKNOWN UINT32_MAX
+
 struct past_journal {
 	char name[VM_JOURNAL_NAME_SIZE];
+	uint32_t uid;          /* of the user that had the VM */
 	struct timespec ended; /* when its last segment was written last */
 };
 
@@ -134,10 +138,11 @@ struct forgetting {
 };
 
 /* Does the segment end with RELEASED?  Only where it does is that record the journal's last. */
-static bool ends_with_released(int fd, uint64_t size, const struct journal_identity *identity)
+static bool ends_with_released(int fd, uint64_t size, const struct journal_identity *identity,
+			       struct vm_record_released *ret)
 {
-	const size_t payload_size = sizeof(struct vm_record_released);
-	uint8_t bytes[sizeof(struct journal_record_header) + sizeof(struct vm_record_released)];
+	const size_t payload_size = sizeof(*ret);
+	uint8_t bytes[sizeof(struct journal_record_header) + sizeof(*ret)];
 	struct journal_record_header header;
 
 	_Static_assert(sizeof(struct vm_record_released) % 8 == 0, "it has no padding");
@@ -146,12 +151,15 @@ static bool ends_with_released(int fd, uint64_t size, const struct journal_ident
 		       (ssize_t)sizeof(bytes) &&
 	       !journal_record_header_get(identity, bytes, &header) &&
 	       header.type == VM_RECORD_RELEASED && header.size == payload_size &&
-	       !journal_payload_check(identity, &header, bytes + sizeof(header));
+	       !journal_payload_check(identity, &header, bytes + sizeof(header)) &&
+	       !vm_record_get_released(bytes + sizeof(header), payload_size, ret);
 }
 
 /* Looks at the last segment of a journal.  What cannot be read is not past: it is kept. */
-static bool is_segment_past(const struct forgetting *forgetting, int fd, uint64_t size)
+static bool is_segment_past(const struct forgetting *forgetting, int fd, uint64_t size,
+			    uint32_t *ret_uid)
 {
+	struct vm_record_released released;
 	uint8_t bytes[sizeof(struct journal_segment_header)];
 	struct journal_segment_header header;
 	const char *text;
@@ -159,12 +167,15 @@ static bool is_segment_past(const struct forgetting *forgetting, int fd, uint64_
 	if (journal_io.pread(fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes) ||
 	    journal_segment_header_get(bytes, &header, &text) < 0)
 		return false;
-	return memcmp(header.identity.boot_id, forgetting->boot_id, sizeof(forgetting->boot_id)) ||
-	       ends_with_released(fd, size, &header.identity);
+	if (ends_with_released(fd, size, &header.identity, &released)) {
+		*ret_uid = released.uid;
+		return true;
+	}
+	*ret_uid = UID_UNKNOWN;
+	return memcmp(header.identity.boot_id, forgetting->boot_id, sizeof(forgetting->boot_id));
 }
 
-static bool is_past(const struct forgetting *forgetting, const char *name,
-		    struct timespec *ret_ended)
+static bool is_past(const struct forgetting *forgetting, const char *name, struct past_journal *ret)
 {
 	struct journal_error error;
 	uint64_t *numbers = NULL, size;
@@ -177,11 +188,12 @@ static bool is_past(const struct forgetting *forgetting, const char *name,
 		return false;
 	if (journal_directory_list(directory_fd, &numbers, &n, &error) == 0 && n > 0 &&
 	    journal_segment_open(directory_fd, numbers[n - 1], O_RDONLY, &fd, &size, &error) == 0) {
-		is_it = is_segment_past(forgetting, fd, size) && journal_io.fstat(fd, &status) == 0;
+		is_it = is_segment_past(forgetting, fd, size, &ret->uid) &&
+			journal_io.fstat(fd, &status) == 0;
 		close(fd);
 	}
 	if (is_it)
-		*ret_ended = status.st_mtim;
+		ret->ended = status.st_mtim;
 	free(numbers);
 	close(directory_fd);
 	return is_it;
@@ -223,21 +235,76 @@ static void look_at(struct forgetting *forgetting, const char *name)
 	if (is_half_removed(name))
 		remove_journal(forgetting, name);
 	if (!vm_journal_is_name(name) || is_open(forgetting, name) ||
-	    !is_past(forgetting, name, &past.ended))
+	    !is_past(forgetting, name, &past))
 		return;
 	memcpy(past.name, name, strlen(name) + 1);
 	allocate_room(forgetting->past, forgetting->n_past, forgetting->past_capacity);
 	forgetting->past[forgetting->n_past++] = past;
 }
 
-static int compare_ends(const void *a, const void *b)
+static bool is_older(const struct past_journal *one, const struct past_journal *other)
 {
-	const struct timespec *x = &((const struct past_journal *)a)->ended;
-	const struct timespec *y = &((const struct past_journal *)b)->ended;
+	const struct timespec *a = &one->ended, *b = &other->ended;
 
-	if (x->tv_sec != y->tv_sec)
-		return x->tv_sec < y->tv_sec ? -1 : 1;
-	return (x->tv_nsec > y->tv_nsec) - (x->tv_nsec < y->tv_nsec);
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+/* By user, then by age: the oldest first. */
+static int compare(const void *a, const void *b)
+{
+	const struct past_journal *x = a, *y = b;
+
+	if (x->uid != y->uid)
+		return x->uid < y->uid ? -1 : 1;
+	return is_older(y, x) - is_older(x, y);
+}
+
+/* What is kept of one user's: from the first on, n of them. */
+struct users_past {
+	const struct past_journal *first;
+	size_t n;
+};
+
+static size_t group_by_user(const struct forgetting *forgetting, struct users_past *users)
+{
+	size_t n_users = 0;
+
+	for (size_t i = 0; i < forgetting->n_past; i++) {
+		if (!i || forgetting->past[i].uid != forgetting->past[i - 1].uid)
+			users[n_users++].first = &forgetting->past[i];
+		users[n_users - 1].n++;
+	}
+	return n_users;
+}
+
+/* The one with the most; of several, the one whose oldest is the oldest of theirs. */
+static struct users_past *find_largest(struct users_past *users, size_t n_users)
+{
+	struct users_past *largest = users;
+
+	for (size_t i = 1; i < n_users; i++)
+		if (users[i].n > largest->n || (users[i].n && users[i].n == largest->n &&
+						is_older(users[i].first, largest->first)))
+			largest = &users[i];
+	return largest;
+}
+
+/* One user's VMs, however many come and go, drive out nothing that is kept of another's. */
+static void remove_oldest(const struct forgetting *forgetting, struct archivist_job *job)
+{
+	struct users_past *users = allocate_zeroed(forgetting->n_past, sizeof(*users));
+	size_t n_users = group_by_user(forgetting, users);
+
+	for (size_t n = forgetting->n_past; n > forgetting->max_past; n--) {
+		struct users_past *largest = find_largest(users, n_users);
+
+		if (archivist_is_cancelled(job))
+			break;
+		remove_journal(forgetting, largest->first->name);
+		largest->first++;
+		largest->n--;
+	}
+	free(users);
 }
 
 static void run(void *context, struct archivist_job *job)
@@ -258,10 +325,8 @@ static void run(void *context, struct archivist_job *job)
 	closedir(directory);
 	if (forgetting->n_past <= forgetting->max_past)
 		return;
-	qsort(forgetting->past, forgetting->n_past, sizeof(*forgetting->past), compare_ends);
-	for (size_t i = 0; i < forgetting->n_past - forgetting->max_past; i++)
-		if (!archivist_is_cancelled(job))
-			remove_journal(forgetting, forgetting->past[i].name);
+	qsort(forgetting->past, forgetting->n_past, sizeof(*forgetting->past), compare);
+	remove_oldest(forgetting, job);
 }
 
 /* ---- Past journals: in the event loop ------------------------------------------------------- */

@@ -204,7 +204,7 @@ static void remove_journals(struct journaled_vm *vm)
 void journaled_vm_end(struct journaled_vm *vm)
 {
 	if (vm->journal)
-		vm_journal_close(vm->journal, KVMATTR_OK, "");
+		vm_journal_close(vm->journal, vm->uid, KVMATTR_OK, "");
 	archivist_free(vm->journals.archivist);
 	remove_journals(vm);
 	vm_journals_close(&vm->journals);
@@ -235,7 +235,7 @@ static void archived(void *context, bool was_run)
 
 void journaled_vm_close(struct journaled_vm *vm, enum kvmattr_status status)
 {
-	vm_journal_close(vm->journal, status, "the test is over");
+	vm_journal_close(vm->journal, vm->uid, status, "the test is over");
 	vm->journal = NULL;
 	/* its own jobs come before these: what it does in the background, and when that is over */
 	for (int i = 0; i < 2; i++) {

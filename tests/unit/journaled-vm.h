@@ -34,6 +34,7 @@ struct journaled_vm {
 	struct event_base *base;
 	struct vm_journals journals;
 	char name[VM_JOURNAL_NAME_SIZE];
+	uid_t uid; /* whose it is */
 
 	struct vm_journal *journal; /* NULL: it is closed */
 	struct vm_record_registered facts;

@@ -127,6 +127,30 @@ START_TEST(when_a_vm_is_gone_the_oldest_goes_for_it)
 }
 END_TEST
 
+/* One user has three, the oldest of all; another one has had more come and go since. */
+START_TEST(nobodys_vms_drive_out_what_is_kept_of_another_user)
+{
+	vm.journals.max_past = 1000;
+	for (unsigned int i = 0; i < N_PAST; i++) {
+		vm.uid = i < 3 ? 1001 : 1002;
+		make_journal(names[i], KVMATTR_NO_VM);
+		set_end(names[i], i);
+	}
+	/* until they have as many, the other one's go; then the oldest of all */
+	for (unsigned int n = N_PAST; n >= 6; n--) {
+		forget(n);
+		for (unsigned int i = 0; i < N_PAST; i++)
+			ck_assert_int_eq(is_there(names[i]), i < 3 || i >= 3 + N_PAST - n);
+	}
+	forget(5);
+	ck_assert(!is_there(names[0]));
+	forget(2);
+	ck_assert(is_there(names[2]) && is_there(names[N_PAST - 1]));
+	ck_assert_uint_eq(count_entries(), 2);
+	vm.uid = 0;
+}
+END_TEST
+
 START_TEST(what_is_not_past_is_never_removed)
 {
 	char stopped[VM_JOURNAL_NAME_SIZE], damaged[VM_JOURNAL_NAME_SIZE];
@@ -256,6 +280,7 @@ int main(void)
 	tcase_add_checked_fixture(past, begin, end);
 	tcase_add_test(past, the_newest_are_kept_as_many_as_are_wanted);
 	tcase_add_test(past, when_a_vm_is_gone_the_oldest_goes_for_it);
+	tcase_add_test(past, nobodys_vms_drive_out_what_is_kept_of_another_user);
 	tcase_add_test(past, what_is_not_past_is_never_removed);
 	tcase_add_test(past, a_journal_of_another_boot_is_past);
 	tcase_add_test(past, where_something_else_lies_in_it_all_of_it_is_kept);
