@@ -54,7 +54,7 @@ tests() {
 	if [ "$status" != 0 ] || [ "$n_passed" = 0 ]; then
 		[ "$n_failed" != 0 ] || n_failed=1
 		grep -aE '^(not ok|FAIL|ERROR|# )' "$log" | head -n 40
-		find "$folder" -name '*.log' -path '*tests*' -exec grep -alE '^not ok|ERROR' {} + 2>/dev/null |
+		find "$folder" -name '*.log' -path '*tests*' -exec grep -alE '^(not ok|ERROR)' {} + 2>/dev/null |
 			head -n 5 | xargs -r tail -n 30
 		tail -n 20 "$log"
 	fi
