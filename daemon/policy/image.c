@@ -244,6 +244,7 @@ static int check_pages(void *context, const struct image_pages *pages)
 		said |= page[i];
 	}
 	map->policy->n_ram_pages += n * n_ram;
+	map->policy->ram_version++;
 	map->policy->n_private_pages += n * n_private;
 	map->n_locked += n * n_locked;
 	map->said |= said;

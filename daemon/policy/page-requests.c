@@ -229,6 +229,7 @@ static void add_ram_change_pages(struct policy_request *request, struct kvmattr_
 	request_change_pages(request, &policy->pages, range, 0,
 			     PAGE_IS_RAM | (private ? PAGE_IS_PRIVATE | PAGE_WAS_PRIVATE : 0));
 	policy->n_ram_pages += range.n_pages;
+	policy->ram_version++;
 	policy->n_private_pages += private ? range.n_pages : 0;
 	/* What was set there before we were told of it cannot be asked. */
 	for (unsigned int v = 0; v < policy->n_views; v++)
@@ -257,6 +258,7 @@ static void remove_ram_change_pages(struct policy_request *request, struct kvmat
 			policy->n_private_pages -= !!(span.bytes[i] & PAGE_IS_PRIVATE);
 	}
 	policy->n_ram_pages -= range.n_pages;
+	policy->ram_version++;
 	request_change_pages(request, &policy->pages, range, 0, 0);
 	for (unsigned int k = 1; k < KVMATTR_N_VTLS; k++)
 		for (unsigned int t = 0; t < k; t++)

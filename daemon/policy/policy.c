@@ -16,6 +16,7 @@ struct policy *policy_new(const struct view *views, unsigned int n_views)
 	policy->views = allocate_zeroed(n_views, sizeof(*views));
 	policy->n_views = n_views;
 	memset(policy->view_of_vtl, -1, sizeof(policy->view_of_vtl));
+	policy->ram_version = 1;
 	attribute_map_init(&policy->pages, 0);
 	attribute_map_init(&policy->lock_counts, 0);
 	for (unsigned int i = 0; i < n_views; i++) {

@@ -57,6 +57,7 @@ struct policy {
 	int8_t view_of_vtl[KVMATTR_N_VTLS]; /* place in views, or -1 */
 	uint64_t n_ram_pages;
 	uint64_t n_private_pages;
+	uint64_t ram_version; /* from 1 on; another one whenever other pages may be RAM */
 };
 
 /* Who asks. */

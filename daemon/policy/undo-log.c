@@ -261,6 +261,7 @@ bool policy_undo_some(struct policy *policy, struct policy_undo_log *log, size_t
 {
 	struct change *change;
 
+	policy->ram_version++;
 	for (; n && (change = last_change(log)); n--) {
 		take_back(policy, log, change);
 		drop_last(log);

@@ -10,6 +10,7 @@
 
 #include "daemon/vm.h"
 #include "protocol/wire.h"
+#include "ram.h"
 #include "turns.h"
 #include "users.h"
 #include "vm-journal.h"
@@ -56,6 +57,7 @@ struct hosted_vm {
 	struct wire_view views[KVMATTR_N_VTLS]; /* the pins; once probed, abi and supported bits */
 	int view_fds[KVMATTR_N_VTLS];  /* -1: of a recovered VM whose owner has not come back */
 	int stats_fds[KVMATTR_N_VTLS]; /* KVM's statistics of the views; -1: there are none */
+	struct ram ram_known;          /* for whoever looks */
 	struct wire_ram *ram;          /* to be added when the probe is through */
 	uint32_t n_ram;
 	unsigned int n_ram_updates; /* of the registration, under way */

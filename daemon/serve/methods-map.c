@@ -6,7 +6,6 @@
 #include "map-walk.h"
 #include "method-words.h"
 #include "methods.h"
-#include "ram.h"
 
 #include <inttypes.h>
 #include <json-c/json.h>
@@ -52,12 +51,12 @@ static const struct view *find_view(const struct method_call *call, struct jsonr
 static bool take_range(const struct method_call *call, struct kvmattr_range *ret_range,
 		       struct jsonrpc_answer *answer)
 {
-	const struct hosted_vm *hosted = method_vm(call, "vm");
+	struct hosted_vm *hosted = method_vm(call, "vm");
 	struct kvmattr_range extent = { 0 };
 	uint64_t start, end;
 
 	if (!method_is_given(call, "start") || !method_is_given(call, "end"))
-		extent = ram_extent(vm_policy(hosted->vm));
+		extent = ram_look(&hosted->ram_known, vm_policy(hosted->vm))->extent;
 	start = method_number(call, "start", extent.gfn << KVMATTR_PAGE_SHIFT);
 	end = method_number(call, "end", (extent.gfn + extent.n_pages) << KVMATTR_PAGE_SHIFT);
 	/* nothing was said about the end, and RAM ends before the start */

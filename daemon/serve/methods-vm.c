@@ -5,13 +5,9 @@
 #include "json-put.h"
 #include "method-words.h"
 #include "methods.h"
-#include "ram.h"
 #include "session.h"
 
 #include <json-c/json.h>
-
-/* Ranges of RAM that vm.get lists. */
-#define MAX_RAM_RANGES 64u
 
 static const char *executor_name(enum wire_executor place)
 {
@@ -76,26 +72,25 @@ static void method_vm_list(const struct method_call *call, struct jsonrpc_answer
 }
 
 /* How much RAM there is and where: the first ranges of it, and where it begins and ends. */
-static void put_ram(struct json_object *ram, const struct policy *policy)
+static void put_ram(struct json_object *object, struct hosted_vm *hosted)
 {
-	struct kvmattr_range range = ram_extent(policy);
+	const struct policy *policy = vm_policy(hosted->vm);
+	const struct ram *ram = ram_look(&hosted->ram_known, policy);
+	const struct kvmattr_range *extent = &ram->extent;
 	struct json_object *ranges;
-	uint64_t gfn = 0;
-	unsigned int n = 0;
 
-	json_put_number(ram, "pages", policy->n_ram_pages);
-	json_put_number(ram, "private_pages", policy->n_private_pages);
-	json_put_address(ram, "start", range.gfn << KVMATTR_PAGE_SHIFT);
-	json_put_address(ram, "end", (range.gfn + range.n_pages) << KVMATTR_PAGE_SHIFT);
-	ranges = json_put_new_array(ram, "ranges");
-	for (; ram_next_range(policy, gfn, &range) && n < MAX_RAM_RANGES; n++) {
-		struct json_object *object = json_put_next(ranges);
+	json_put_number(object, "pages", policy->n_ram_pages);
+	json_put_number(object, "private_pages", policy->n_private_pages);
+	json_put_address(object, "start", extent->gfn << KVMATTR_PAGE_SHIFT);
+	json_put_address(object, "end", (extent->gfn + extent->n_pages) << KVMATTR_PAGE_SHIFT);
+	ranges = json_put_new_array(object, "ranges");
+	for (unsigned int i = 0; i < ram->n_ranges; i++) {
+		struct json_object *range = json_put_next(ranges);
 
-		json_put_address(object, "gpa", range.gfn << KVMATTR_PAGE_SHIFT);
-		json_put_number(object, "pages", range.n_pages);
-		gfn = range.gfn + range.n_pages;
+		json_put_address(range, "gpa", ram->ranges[i].gfn << KVMATTR_PAGE_SHIFT);
+		json_put_number(range, "pages", ram->ranges[i].n_pages);
 	}
-	json_put_boolean(ram, "more", ram_next_range(policy, gfn, &range));
+	json_put_boolean(object, "more", ram->has_more);
 }
 
 static void put_views(struct json_object *views, const struct policy *policy)
@@ -177,12 +172,12 @@ static void put_sessions(struct json_object *sessions, const struct hosted_vm *h
 
 static void method_vm_get(const struct method_call *call, struct jsonrpc_answer *answer)
 {
-	const struct hosted_vm *hosted = method_vm(call, "vm");
+	struct hosted_vm *hosted = method_vm(call, "vm");
 	const struct policy *policy = vm_policy(hosted->vm);
 	struct json_object *result = method_result(answer);
 
 	put_at_a_glance(result, hosted);
-	put_ram(json_put_new(result, "ram"), policy);
+	put_ram(json_put_new(result, "ram"), hosted);
 	put_views(json_put_new_array(result, "views"), policy);
 	put_layers(json_put_new_array(result, "layers"), policy);
 	put_sessions(json_put_new_array(result, "sessions"), hosted);

@@ -41,7 +41,8 @@ static uint64_t find(const struct policy *policy, uint64_t gfn, bool is_ram)
 	return KVMATTR_GFN_LIMIT;
 }
 
-bool ram_next_range(const struct policy *policy, uint64_t gfn, struct kvmattr_range *ret_range)
+/* The first range of RAM from gfn on; false if there is none. */
+static bool next_range(const struct policy *policy, uint64_t gfn, struct kvmattr_range *ret_range)
 {
 	uint64_t start = find(policy, gfn, true);
 
@@ -52,11 +53,12 @@ bool ram_next_range(const struct policy *policy, uint64_t gfn, struct kvmattr_ra
 	return true;
 }
 
-struct kvmattr_range ram_extent(const struct policy *policy)
+/* Behind the last page of RAM from gfn on; gfn if there is none. */
+static uint64_t find_end(const struct policy *policy, uint64_t gfn)
 {
-	uint64_t start = find(policy, 0, true), end = start;
+	uint64_t end = gfn;
 
-	for (uint64_t gfn = start; gfn < KVMATTR_GFN_LIMIT;) {
+	while (gfn < KVMATTR_GFN_LIMIT) {
 		struct attribute_span span =
 			attribute_map_span(&policy->pages, gfn, KVMATTR_GFN_LIMIT);
 
@@ -73,5 +75,29 @@ struct kvmattr_range ram_extent(const struct policy *policy)
 		}
 		gfn = span.end;
 	}
-	return (struct kvmattr_range){ .gfn = end > start ? start : 0, .n_pages = end - start };
+	return end;
+}
+
+const struct ram *ram_look(struct ram *ram, const struct policy *policy)
+{
+	struct kvmattr_range range;
+	uint64_t end = 0;
+
+	if (ram->version == policy->ram_version)
+		return ram;
+	*ram = (struct ram){ .version = policy->ram_version };
+	while (next_range(policy, end, &range)) {
+		end = range.gfn + range.n_pages;
+		if (ram->n_ranges == RAM_RANGES) {
+			ram->has_more = true;
+			end = find_end(policy, end);
+			break;
+		}
+		ram->ranges[ram->n_ranges++] = range;
+	}
+	if (ram->n_ranges) {
+		ram->extent.gfn = ram->ranges[0].gfn;
+		ram->extent.n_pages = end - ram->extent.gfn;
+	}
+	return ram;
 }

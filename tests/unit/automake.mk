@@ -57,6 +57,7 @@ unit_tests += \
 	tests/unit/test-policy-layers \
 	tests/unit/test-policy-oracle \
 	tests/unit/test-policy-pages \
+	tests/unit/test-ram \
 	tests/unit/test-replay \
 	tests/unit/test-replay-damage \
 	tests/unit/test-seqpacket \
