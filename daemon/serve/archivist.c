@@ -25,6 +25,8 @@ struct archivist_job {
 	void (*run)(void *context, struct archivist_job *job);
 	void (*done)(void *context, bool was_run);
 	void *context;
+	uid_t user;
+	uint64_t round;  /* in each, a user has one job at most */
 	bool is_waiting; /* under the lock */
 	bool was_run;
 	bool is_cancelled; /* atomic */
@@ -37,8 +39,9 @@ struct worker {
 	bool has_thread;
 	bool is_background;
 	pthread_cond_t wake;
-	struct archivist_jobs waiting;
+	struct archivist_jobs waiting; /* by their rounds */
 	struct archivist_job *running;
+	uint64_t round; /* of the last that was begun */
 };
 
 struct archivist {
@@ -80,6 +83,7 @@ static struct archivist_job *begin_job(struct worker *worker)
 	if (job) {
 		TAILQ_REMOVE(&worker->waiting, job, queue);
 		job->is_waiting = false;
+		worker->round = job->round;
 	}
 	worker->running = job;
 	return job;
@@ -176,6 +180,28 @@ struct archivist *archivist_new(struct event_base *base)
 	return archivist;
 }
 
+/* Under the lock. */
+static void put_in_line(struct worker *worker, struct archivist_job *job)
+{
+	struct archivist_job *other;
+
+	job->round = worker->round;
+	if (worker->running && worker->running->user == job->user)
+		job->round++;
+	TAILQ_FOREACH (other, &worker->waiting, queue)
+		if (other->user == job->user)
+			job->round = other->round + 1;
+	TAILQ_FOREACH (other, &worker->waiting, queue)
+		if (other->round > job->round)
+			break;
+	if (other)
+		TAILQ_INSERT_BEFORE(other, job, queue);
+	else
+		TAILQ_INSERT_TAIL(&worker->waiting, job, queue);
+	job->is_waiting = true;
+	pthread_cond_signal(&worker->wake);
+}
+
 /* Where there is no thread to be had, the loop has to wait for the work. */
 static void run_here(struct archivist_job *job, int error)
 {
@@ -188,7 +214,7 @@ static void run_here(struct archivist_job *job, int error)
 }
 
 struct archivist_job *archivist_submit(struct archivist *archivist,
-				       enum archivist_priority priority,
+				       enum archivist_priority priority, uid_t user,
 				       void (*run)(void *context, struct archivist_job *job),
 				       void (*done)(void *context, bool was_run), void *context)
 {
@@ -201,6 +227,7 @@ struct archivist_job *archivist_submit(struct archivist *archivist,
 	job->run = run;
 	job->done = done;
 	job->context = context;
+	job->user = user;
 	if (!worker->has_thread && !archivist->is_stopping)
 		error = -thread_start(work, worker, &worker->thread);
 	if (!error && !archivist->is_stopping)
@@ -208,13 +235,10 @@ struct archivist_job *archivist_submit(struct archivist *archivist,
 	if (error)
 		run_here(job, error);
 	pthread_mutex_lock(&archivist->lock);
-	if (error || archivist->is_stopping) {
+	if (error || archivist->is_stopping)
 		end_job(job);
-	} else {
-		job->is_waiting = true;
-		TAILQ_INSERT_TAIL(&worker->waiting, job, queue);
-		pthread_cond_signal(&worker->wake);
-	}
+	else
+		put_in_line(worker, job);
 	pthread_mutex_unlock(&archivist->lock);
 	return job;
 }

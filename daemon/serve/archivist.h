@@ -4,15 +4,17 @@
  *
  * Checkpoints are made by it, and whatever is asked about the past.  There is a thread for what
  * somebody waits for, and one that gives way to all others for what can be done any time; each
- * does its jobs one after the other, in the order in which they came, and sleeps when there are
- * none.  A job has its own memory and its own descriptors and shares nothing with the event loop
- * while it runs.  Its end is told from the event loop.
+ * does its jobs one after the other and sleeps when there are none.  Users take turns: a user's
+ * jobs are done in the order in which they came, and between two of them comes one of each other
+ * user who has any.  A job has its own memory and its own descriptors and shares nothing with the
+ * event loop while it runs.  Its end is told from the event loop.
  */
 #ifndef KVMATTRD_ARCHIVIST_H
 #define KVMATTRD_ARCHIVIST_H
 
 #include <event2/event.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct archivist;
 struct archivist_job;
@@ -25,13 +27,13 @@ struct archivist *archivist_new(struct event_base *base);
 void archivist_free(struct archivist *archivist);
 
 /*
- * run is called in a thread of the archivist, done afterwards from the event loop, both with
- * context; done is called in any case, was_run says whether run was.  The job may be spoken of
- * until done is called.  Where a thread cannot be started, run is called from the event loop,
- * before done.
+ * For user; the daemon's own: its effective one.  run is called in a thread of the archivist, done
+ * afterwards from the event loop, both with context; done is called in any case, was_run says
+ * whether run was.  The job may be spoken of until done is called.  Where a thread cannot be
+ * started, run is called from the event loop, before done.
  */
 struct archivist_job *archivist_submit(struct archivist *archivist,
-				       enum archivist_priority priority,
+				       enum archivist_priority priority, uid_t user,
 				       void (*run)(void *context, struct archivist_job *job),
 				       void (*done)(void *context, bool was_run), void *context);
 /* Nobody waits for it any more: it is not begun, or ends early if run looks. */

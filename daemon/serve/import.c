@@ -326,7 +326,7 @@ static void on_prepared(void *context, bool was_run);
 static void go_on(struct import *import)
 {
 	import->job = archivist_submit(import->daemon->journals.archivist, ARCHIVIST_AWAITED,
-				       prepare, on_prepared, import);
+				       users_uid(&import->charge), prepare, on_prepared, import);
 }
 
 static void on_carried_out(void *context, enum kvmattr_status status, uint32_t n_in_force,

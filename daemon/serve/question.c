@@ -226,6 +226,6 @@ void question_ask(const struct method_call *call, struct question *question,
 	};
 	questions->n_under_way++;
 	method_answer_later(call, cancel, question);
-	question->job = archivist_submit(call->daemon->journals.archivist, ARCHIVIST_AWAITED, run,
-					 done, question);
+	question->job = archivist_submit(call->daemon->journals.archivist, ARCHIVIST_AWAITED,
+					 call->peer->who.uid, run, done, question);
 }

@@ -339,7 +339,8 @@ static void submit(struct vm_journal *journal, struct checkpoint_job *job,
 		   enum archivist_priority priority)
 {
 	journal->job = job;
-	job->job = archivist_submit(journal->journals->archivist, priority, run, done, job);
+	job->job =
+		archivist_submit(journal->journals->archivist, priority, geteuid(), run, done, job);
 }
 
 /* What is older than a checkpoint is to be on the disk when that is. */

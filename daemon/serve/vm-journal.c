@@ -274,8 +274,8 @@ static void closing_done(void *context, bool was_run)
 void vm_journal_job_over(struct vm_journal *journal)
 {
 	if (journal->is_closed)
-		archivist_submit(journal->journals->archivist, ARCHIVIST_AWAITED, run_closing,
-				 closing_done, journal);
+		archivist_submit(journal->journals->archivist, ARCHIVIST_AWAITED, geteuid(),
+				 run_closing, closing_done, journal);
 }
 
 /* From here on nobody is told of it any more. */

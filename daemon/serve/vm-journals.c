@@ -371,5 +371,6 @@ void vm_journals_forget_past(struct vm_journals *journals)
 	forgetting->max_past = journals->max_past;
 	take_down_open(forgetting, journals);
 	journals->forgetting =
-		archivist_submit(journals->archivist, ARCHIVIST_BACKGROUND, run, done, forgetting);
+		archivist_submit(journals->archivist, ARCHIVIST_BACKGROUND, geteuid(), run, done,
+				 forgetting);
 }

@@ -241,13 +241,13 @@ void journaled_vm_close(struct journaled_vm *vm, enum kvmattr_status status)
 	for (int i = 0; i < 2; i++) {
 		bool is_over = false;
 
-		archivist_submit(vm->journals.archivist, ARCHIVIST_BACKGROUND, archive, archived,
-				 &is_over);
+		archivist_submit(vm->journals.archivist, ARCHIVIST_BACKGROUND, geteuid(), archive,
+				 archived, &is_over);
 		while (!is_over)
 			journaled_vm_await(vm);
 		is_over = false;
-		archivist_submit(vm->journals.archivist, ARCHIVIST_AWAITED, archive, archived,
-				 &is_over);
+		archivist_submit(vm->journals.archivist, ARCHIVIST_AWAITED, geteuid(), archive,
+				 archived, &is_over);
 		while (!is_over)
 			journaled_vm_await(vm);
 	}

@@ -78,9 +78,14 @@ static void done(void *context, bool was_run)
 		job->then();
 }
 
+static void submit_for(uid_t user, struct test_job *job)
+{
+	job->job = archivist_submit(archivist, ARCHIVIST_AWAITED, user, run, done, job);
+}
+
 static void submit(struct test_job *job, enum archivist_priority priority)
 {
-	job->job = archivist_submit(archivist, priority, run, done, job);
+	job->job = archivist_submit(archivist, priority, geteuid(), run, done, job);
 }
 
 static void await(const struct test_job *job)
@@ -179,6 +184,49 @@ START_TEST(jobs_of_a_kind_are_done_one_after_the_other_in_their_order)
 		ck_assert_ptr_eq(told[i], &jobs[i]);
 		ck_assert_uint_eq(jobs[i].n_told, 1);
 	}
+}
+END_TEST
+
+START_TEST(users_take_turns)
+{
+	static const struct {
+		uid_t user;
+		size_t place; /* in the order in which they are run */
+	} lines[] = { { 1, 0 }, { 1, 3 }, { 1, 6 }, { 1, 8 }, { 2, 1 },
+		      { 2, 4 }, { 3, 2 }, { 3, 5 }, { 3, 7 }, { 3, 9 } };
+	const size_t n = sizeof(lines) / sizeof(*lines);
+
+	jobs[0].waits = true;
+	submit_for(lines[0].user, &jobs[0]);
+	sem_wait(&begun);
+	for (size_t i = 1; i < n; i++)
+		submit_for(lines[i].user, &jobs[i]);
+	sem_post(&go_on);
+	for (size_t i = 0; i < n; i++)
+		await(&jobs[i]);
+	for (size_t i = 0; i < n; i++)
+		ck_assert_ptr_eq(ran[lines[i].place], &jobs[i]);
+}
+END_TEST
+
+START_TEST(who_comes_later_is_not_behind_all_that_another_has)
+{
+	for (size_t i = 0; i < 3; i++)
+		jobs[i].waits = true;
+	for (size_t i = 0; i < 10; i++)
+		submit_for(1, &jobs[i]);
+	sem_wait(&begun);
+	sem_post(&go_on);
+	sem_wait(&begun);
+	submit_for(2, &jobs[10]);
+	submit_for(2, &jobs[11]);
+	sem_post(&go_on);
+	sem_post(&go_on);
+	await(&jobs[9]);
+	ck_assert_ptr_eq(ran[2], &jobs[10]);
+	ck_assert_ptr_eq(ran[3], &jobs[2]);
+	ck_assert_ptr_eq(ran[4], &jobs[11]);
+	ck_assert_ptr_eq(ran[5], &jobs[3]);
 }
 END_TEST
 
@@ -308,6 +356,8 @@ int main(void)
 	tcase_add_test(all, a_job_is_run_in_a_thread_that_no_signal_is_for_and_told_in_the_loops);
 	tcase_add_test(all, what_can_be_done_any_time_gives_way);
 	tcase_add_loop_test(all, jobs_of_a_kind_are_done_one_after_the_other_in_their_order, 0, 2);
+	tcase_add_test(all, users_take_turns);
+	tcase_add_test(all, who_comes_later_is_not_behind_all_that_another_has);
 	tcase_add_test(all, what_somebody_waits_for_does_not_wait_for_the_rest);
 	tcase_add_test(all, a_job_that_was_cancelled_before_it_began_is_told_and_not_run);
 	tcase_add_test(all, a_job_that_runs_sees_that_it_was_cancelled);
