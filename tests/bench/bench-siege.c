@@ -3,7 +3,8 @@
  * What a hostile user can do to everyone else: 64 clients of eight kinds (besieger.h) beside a
  * boot trace, an agent that makes one update at a time, and a client that asks daemon.get.
  *
- * The peer is the same without them; rounds with and without alternate.  The daemon is as it is by
+ * The peer is the same without them; rounds with and without alternate.  A bare process that only
+ * echoes is asked beside it all: what it is late by is the machine's doing.  The daemon is as it is by
  * default, but for its sockets, which all may open; it, the peaceful and the hostile are three
  * users.  What the others lose is to be the daemon's doing, not the scheduler's: the besiegers have
  * the lowest priority, and where there are three CPUs one of their own; the daemon and those whose
@@ -354,6 +355,7 @@ static bool besiege(const struct options *options)
 	tell_trace(peaceful);
 	tell_latency(peaceful, PEACEFUL_UPDATE, "one update alone, answered, ms");
 	tell_latency(peaceful, PEACEFUL_STATUS, "daemon.get, ms");
+	tell_latency(peaceful, PEACEFUL_ECHO, "a bare process that echoes, ms");
 	is_well &= tell_besiegers(besiegers, options->kinds);
 	peaceful_free(peaceful);
 	besiegers_free(besiegers);

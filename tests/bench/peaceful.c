@@ -32,7 +32,7 @@ struct notes {
 	} figures[PEACEFUL_N_TIMES][PEACEFUL_N_FIGURES];
 };
 
-enum { AGENT, CLIENT, TRACE, N_PROCESSES };
+enum { AGENT, CLIENT, ECHO, ECHO_CLIENT, TRACE, N_PROCESSES };
 
 struct peaceful {
 	const struct bench_place *place;
@@ -142,6 +142,27 @@ __attribute__((noreturn)) static void be_a_client(const struct peaceful *peacefu
 	repeat(peaceful->notes, PEACEFUL_STATUS, ask_for_status, &fd);
 }
 
+/* ---- The machine alone --------------------------------------------------------------------- */
+
+__attribute__((noreturn)) static void be_an_echo(int fd)
+{
+	char byte;
+
+	while (read(fd, &byte, 1) == 1)
+		if (write(fd, &byte, 1) != 1)
+			err(EXIT_FAILURE, "an echo cannot answer");
+	exit(EXIT_SUCCESS);
+}
+
+static void ask_echo(void *context)
+{
+	int fd = *(int *)context;
+	char byte = 0;
+
+	if (write(fd, &byte, 1) != 1 || read(fd, &byte, 1) != 1)
+		errx(EXIT_FAILURE, "an echo does not answer");
+}
+
 /* ---- The boot trace ------------------------------------------------------------------------ */
 
 /* kvmattr-simvm's report has the rate. */
@@ -196,6 +217,22 @@ static bool fork_one(struct peaceful *peaceful, unsigned int which)
 	return true;
 }
 
+static void start_echo(struct peaceful *peaceful)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		err(EXIT_FAILURE, "socketpair");
+	if (fork_one(peaceful, ECHO)) {
+		close(pair[0]);
+		be_an_echo(pair[1]);
+	}
+	close(pair[1]);
+	if (fork_one(peaceful, ECHO_CLIENT))
+		repeat(peaceful->notes, PEACEFUL_ECHO, ask_echo, &pair[0]);
+	close(pair[0]);
+}
+
 struct peaceful *peaceful_start(const struct bench_place *place, uid_t uid)
 {
 	struct peaceful *peaceful = calloc(1, sizeof(*peaceful));
@@ -213,6 +250,7 @@ struct peaceful *peaceful_start(const struct bench_place *place, uid_t uid)
 		be_an_agent(peaceful);
 	if (fork_one(peaceful, CLIENT))
 		be_a_client(peaceful);
+	start_echo(peaceful);
 	return peaceful;
 }
 

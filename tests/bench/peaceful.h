@@ -2,11 +2,12 @@
 /*
  * Three who use the daemon as it is meant to be used, and note what they get from it: a VMM that
  * plays the boot trace again and again, an agent that makes one update at a time, and a client
- * that asks daemon.get.
+ * that asks daemon.get.  And one that does not use it: a process that sends back a byte, with the
+ * daemon's priority, tells how late the machine itself is.
  *
- * The last two are due at fixed times, PEACEFUL_PER_SECOND, and the time of an answer counts from
- * when its request was due.  They have one request at a time: what falls due before an answer has
- * come is left out.
+ * All but the first are asked at fixed times, PEACEFUL_PER_SECOND, and the time of an answer counts
+ * from when its request was due.  They have one request at a time: what falls due before an answer
+ * has come is left out.
  *
  * They are processes of one user, from the start to the end; what they note belongs to the time
  * that it is, as peaceful_note_as() said.
@@ -28,6 +29,7 @@ enum peaceful_figure {
 	PEACEFUL_TRACE,  /* pages a second, of each time that it was played */
 	PEACEFUL_UPDATE, /* us until it was answered, each */
 	PEACEFUL_STATUS, /* us, of a daemon.get */
+	PEACEFUL_ECHO,   /* us, of a byte that a bare process sends back */
 	PEACEFUL_N_FIGURES
 };
 
