@@ -102,7 +102,7 @@ static bool connect_owner(struct simvm *simvm)
 		return fail_here(simvm, "cannot name the daemon's socket", ENOMEM);
 	r = kvmattr_connect(path ? path : options->socket, "kvmattr-simvm", &simvm->owner);
 	free(path);
-	return r == 0 || fail(simvm, "cannot connect to kvmattrd", NULL, r);
+	return r == 0 || fail(simvm, "cannot be registered", NULL, r);
 }
 
 static bool register_vm(struct simvm *simvm)

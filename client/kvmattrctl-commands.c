@@ -92,7 +92,8 @@ const struct command commands[] = {
 		.arguments = "VM",
 		.summary = "tells KVM all of it again, page by page",
 		.text = "KVM cannot be asked what it enforces; so it is told, in all views.  Returns "
-			"when that is over, and says whether it enforces all of it now.",
+			"when that is over, and says whether it enforces all of it now; if not, the "
+			"exit status is 6.",
 		.n_least = 1,
 		.n_most = 1,
 		.run = command_vm_verify,
@@ -187,7 +188,7 @@ const struct command commands[] = {
 		.run = command_map_layer,
 	},
 	{ .words = "map explain", EXPLAIN("who allows and who denies access to a page") },
-	{ .words = "explain", EXPLAIN("the same, in short") },
+	{ .words = "explain", EXPLAIN("short for map explain") },
 	{
 		.words = "stats",
 		.arguments = "[VM]",
@@ -203,7 +204,7 @@ const struct command commands[] = {
 	{
 		.words = "watch",
 		.arguments = "[VM]",
-		.summary = "the same by the second, like top",
+		.summary = "what goes on, second by second, like top",
 		.text = "q or ^C ends it.  VMs in trouble come first, then frozen ones, then the busiest "
 			"ones.  In a pipe it writes a line for each VM and interval; with --json, "
 			"a JSON object for each interval, in one line.  When the daemon is "
@@ -320,9 +321,10 @@ const struct command commands[] = {
 		.arguments = "VM FILE",
 		.summary = "makes a VM's policy what was exported",
 		.text = "The VM has to have the same RAM as the one that was exported, and a view "
-			"for each of its VTLs.  What it had imposed before is reset.  Whoever "
-			"imports is root or the daemon's user, and sees to it that no agent is at "
-			"work meanwhile.",
+			"for each of its VTLs.  What it had imposed before is reset: on a terminal "
+			"it says so and asks first.  Whoever imports is an operator, and sees to it "
+			"that no agent is at work meanwhile.",
+		.options = COMMAND_SURE,
 		.n_least = 2,
 		.n_most = 2,
 		.run = command_import,

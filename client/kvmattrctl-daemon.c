@@ -122,7 +122,7 @@ enum ctl_exit command_status(const struct command_input *input)
 		   version, answer_number(daemon, "pid"),
 		   terminal_duration(uptime, answer_number(daemon, "uptime_us")),
 		   answer_number(counters, "vms"), answer_number(counters, "sessions"),
-		   answer_boolean(daemon, "allow_simulated") ? "; simulated VMs are allowed" : "");
+		   answer_boolean(daemon, "allow_simulated") ? "\nSimulated VMs are allowed." : "");
 	writer_text(writer, "version", NULL, answer_text(daemon, "version"));
 	writer_id(writer, "pid", NULL, answer_number(daemon, "pid"));
 	writer_duration(writer, "uptime_us", NULL, answer_number(daemon, "uptime_us"));

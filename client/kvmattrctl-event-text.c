@@ -45,10 +45,14 @@ static void say_released(FILE *stream, struct json_object *data)
 
 static void say_degraded(FILE *stream, struct json_object *data)
 {
+	const char *text = answer_text(data, "text");
 	uint64_t n = answer_number(data, "unknown_pages");
 	char number[32];
 
-	fprintf(stream, "DEGRADED: %s", answer_text(data, "text"));
+	/* the daemon's words begin with it, too */
+	if (!strncmp(text, "degraded: ", strlen("degraded: ")))
+		text += strlen("degraded: ");
+	fprintf(stream, "DEGRADED: %s", text);
 	if (n)
 		fprintf(stream, " (%s %s of which it is not known what KVM enforces)",
 			terminal_number(number, n), plural(n, "page", "pages"));

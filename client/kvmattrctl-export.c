@@ -3,6 +3,7 @@
  * kvmattrctl export, import: a VM's policy into a file, and from a file into a VM.
  */
 #include "client/kvmattrctl-file.h"
+#include "client/kvmattrctl-operate.h"
 #include "client/kvmattrctl-runs.h"
 #include "client/kvmattrctl-terminal.h"
 #include "daemon/journal/base64.h"
@@ -92,7 +93,9 @@ static enum ctl_exit keep(const struct command_input *input, const struct image 
 		return CTL_UNREADABLE;
 	}
 	if (r < 0) {
-		terminal_complain("%s cannot be written: %s.", path, strerror(-r));
+		terminal_complain("%s cannot be written: %s.\nSay a file in a directory that this "
+				  "user may write to, on a disk with room.",
+				  path, strerror(-r));
 		return CTL_UNREADABLE;
 	}
 	writer_begin_object(writer, NULL, NULL);
@@ -151,12 +154,12 @@ static enum ctl_exit send_pieces(const struct command_input *input, const uint8_
 }
 
 /* Looks first, so that nothing is sent that would be refused. */
-static enum ctl_exit check_file(const char *path, const uint8_t *data, size_t size)
+static enum ctl_exit check_file(const char *path, const uint8_t *data, size_t size,
+				struct export_header *ret)
 {
-	struct export_header header;
 	size_t offset;
 	char text[256];
-	int r = export_check(data, size, &header, &offset, text, sizeof(text));
+	int r = export_check(data, size, ret, &offset, text, sizeof(text));
 
 	if (r == 0)
 		return CTL_OK;
@@ -164,11 +167,26 @@ static enum ctl_exit check_file(const char *path, const uint8_t *data, size_t si
 	return CTL_DAMAGED;
 }
 
+static bool is_import_meant(const struct command_input *input, const struct export_header *header)
+{
+	char *name = terminal_safe(input->arguments[0]), *from = terminal_safe(header->name);
+	bool is_meant = operate_is_meant(
+		input,
+		"VM %s will be reset, and then get the policy that VM %s had as of commit %" PRIu64
+		".\nUntil that is in force, less is protected.",
+		name, from, header->commit);
+
+	free(name);
+	free(from);
+	return is_meant;
+}
+
 enum ctl_exit command_import(const struct command_input *input)
 {
 	const char *path = input->arguments[1];
 	struct json_object *answer = NULL;
 	struct writer *writer = input->writer;
+	struct export_header header;
 	enum ctl_exit exit_code;
 	uint8_t *data = NULL;
 	size_t size = 0;
@@ -178,7 +196,9 @@ enum ctl_exit command_import(const struct command_input *input)
 		terminal_complain("%s cannot be read: %s.", path, strerror(-r));
 		return CTL_UNREADABLE;
 	}
-	exit_code = check_file(path, data, size);
+	exit_code = check_file(path, data, size, &header);
+	if (exit_code == CTL_OK && !is_import_meant(input, &header))
+		exit_code = CTL_REFUSED;
 	if (exit_code == CTL_OK)
 		exit_code = send_pieces(input, data, size, &answer);
 	free(data);

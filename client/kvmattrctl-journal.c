@@ -259,6 +259,8 @@ enum ctl_exit command_journal_log(const struct command_input *input)
 		exit_code = write_lines(input, &left, &cursor);
 	while (exit_code == CTL_OK && cursor && left);
 	if (exit_code == CTL_OK) {
+		if (left == (input->limit ? input->limit : UINT64_MAX))
+			writer_say(writer, "Nothing has happened since then.");
 		writer_end_table(writer);
 		writer_boolean(writer, "more", NULL, cursor != NULL);
 		writer_end_object(writer);
@@ -316,6 +318,7 @@ enum ctl_exit command_journal_show(const struct command_input *input)
 					.columns = show_columns,
 					.n_columns = COUNT(show_columns),
 					.write = write_state,
+					.nothing = "There was no RAM.",
 				});
 }
 
@@ -395,5 +398,6 @@ enum ctl_exit command_journal_diff(const struct command_input *input)
 					.columns = diff_columns,
 					.n_columns = COUNT(diff_columns),
 					.write = write_difference,
+					.nothing = "Nothing changed.",
 				});
 }

@@ -52,6 +52,7 @@ enum ctl_exit command_map_effective(const struct command_input *input)
 					.columns = effective_columns,
 					.n_columns = COUNT(effective_columns),
 					.write = write_effective,
+					.nothing = "There is no RAM.",
 				});
 }
 
@@ -102,6 +103,7 @@ enum ctl_exit command_map_layer(const struct command_input *input)
 					.columns = layer_columns,
 					.n_columns = COUNT(layer_columns),
 					.write = write_layer,
+					.nothing = "There is no RAM.",
 				});
 }
 
@@ -206,9 +208,13 @@ static void write_page(struct writer *writer, struct json_object *answer, uint64
 	char *visibility = terminal_safe(answer_text(answer, "visibility"));
 	uint64_t vtl = answer_number(answer, "vtl"), n_locks = answer_number(answer, "locks");
 
-	writer_say(writer, "Page 0x%" PRIx64 " of VM %s, as VTL %" PRIu64 " has it: %s, %s%s", gpa,
-		   vm, vtl, protection, visibility,
-		   n_locks ? ", locked: nobody may change it" : "");
+	if (answer_boolean(answer, "ram"))
+		writer_say(writer,
+			   "Page 0x%" PRIx64 " of VM %s, as VTL %" PRIu64 " has it: %s, %s%s", gpa,
+			   vm, vtl, protection, visibility,
+			   n_locks ? ", locked: nobody may change it" : "");
+	else
+		writer_say(writer, "Page 0x%" PRIx64 " of VM %s is no RAM", gpa, vm);
 	writer_text(writer, "vm", NULL, answer_text(answer, "vm"));
 	writer_number(writer, "vtl", NULL, vtl);
 	writer_address(writer, "gpa", NULL, gpa);

@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,15 +20,19 @@
 /* Answered when it is done: as long as KVM takes for it. */
 #define PATIENCE_S 3600u
 
-bool operate_is_meant(const struct command_input *input, const char *consequence)
+bool operate_is_meant(const struct command_input *input, const char *consequence, ...)
 {
 	char *answer = NULL;
+	va_list arguments;
 	size_t size = 0;
 	bool is_meant;
 
 	if (input->is_sure || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
 		return true;
-	fprintf(stderr, "%s\nDo that? [y/N] ", consequence);
+	va_start(arguments, consequence);
+	vfprintf(stderr, consequence, arguments);
+	va_end(arguments);
+	fputs("\nDo that? [y/N] ", stderr);
 	is_meant = getline(&answer, &size, stdin) > 0 && (*answer == 'y' || *answer == 'Y');
 	free(answer);
 	if (!is_meant)
@@ -116,43 +121,41 @@ enum ctl_exit command_vm_verify(const struct command_input *input)
 		return exit_code;
 	n_unknown = answer_number(answer, "unknown_pages");
 	writer_say(writer,
-		   "KVM was told all of VM %s again, as of commit %" PRIu64
-		   ": %s pages in %s calls.",
+		   "KVM was told VM %s again, as of commit %" PRIu64
+		   ": it took %s pages in %s calls.",
 		   name, answer_number(answer, "commit"),
 		   terminal_number(pages, answer_number(answer, "pages")),
 		   terminal_number(calls, answer_number(answer, "calls")));
 	if (n_unknown)
 		writer_say(writer,
-			   "Of %s pages it is still not known what KVM enforces: it refuses them.  "
-			   "They are tried again; the daemon's log says why.",
-			   terminal_number(pages, n_unknown));
+			   "Of %s pages it is not known what KVM enforces: it refuses them.\n"
+			   "They are tried again; kvmattrctl events %s tells when that succeeds.",
+			   terminal_number(pages, n_unknown), name);
 	else
 		writer_say(writer, "It enforces all of it.");
 	writer_number(writer, "pages", NULL, answer_number(answer, "pages"));
 	writer_number(writer, "calls", NULL, answer_number(answer, "calls"));
 	writer_number(writer, "unknown_pages", NULL, n_unknown);
-	return end(input, answer, name);
+	end(input, answer, name);
+	return n_unknown ? CTL_DEGRADED : CTL_OK;
 }
 
 enum ctl_exit command_vm_release(const struct command_input *input)
 {
 	struct json_object *answer = NULL;
-	char *consequence, *name = terminal_safe(input->arguments[0]);
-	enum ctl_exit exit_code = CTL_OK;
-	int n = asprintf(
-		&consequence,
-		"VM %s will be released: its VMM and its agents are disconnected and can "
-		"protect nothing any more.\nKVM keeps what it was told last; the journal is "
-		"kept as history.",
+	char *name = terminal_safe(input->arguments[0]);
+	bool is_meant = operate_is_meant(
+		input,
+		"VM %s will be released: its VMM and its agents are disconnected,\n"
+		"and can protect nothing any more.  KVM keeps what it was told last;\n"
+		"the journal is kept as history.",
 		name);
+	enum ctl_exit exit_code;
 
-	terminal_there(n < 0 ? NULL : consequence);
 	free(name);
-	if (!operate_is_meant(input, consequence))
-		exit_code = CTL_REFUSED;
-	free(consequence);
-	if (exit_code == CTL_OK)
-		exit_code = act(input, "vm.release", &answer, &name);
+	if (!is_meant)
+		return CTL_REFUSED;
+	exit_code = act(input, "vm.release", &answer, &name);
 	if (exit_code != CTL_OK)
 		return exit_code;
 	writer_say(input->writer,

@@ -11,8 +11,8 @@
 #include <stdbool.h>
 
 /* Says on a terminal what will come of it, and asks; true in a pipe, and with --yes. */
-__attribute__((warn_unused_result)) bool operate_is_meant(const struct command_input *input,
-							  const char *consequence);
+__attribute__((warn_unused_result, format(printf, 2, 3))) bool operate_is_meant(
+	const struct command_input *input, const char *consequence, ...);
 /* A call that is answered when it is done, whenever that is; as rpc_call(). */
 __attribute__((warn_unused_result)) enum ctl_exit operate_call(const struct command_input *input,
 							       const char *method,

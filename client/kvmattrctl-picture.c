@@ -296,6 +296,7 @@ static void show(const struct picture *picture)
 	const struct command_input *input = picture->input;
 	struct writer *writer = input->writer;
 	char size[32], *name = terminal_safe(input->arguments[0]);
+	bool is_there = picture->total.n_ram > 0;
 
 	writer_begin_object(writer, NULL, NULL);
 	writer_say(writer,
@@ -311,12 +312,15 @@ static void show(const struct picture *picture)
 	writer_address(writer, "to", NULL, picture->range.end << CELL_PAGE_SHIFT);
 	writer_number(writer, "cell_pages", NULL, picture->range.cell_pages);
 	writer_number(writer, "width", NULL, picture->width);
-	if (input->is_for_people)
+	if (!input->is_for_people)
+		write_cells(picture);
+	else if (is_there)
 		draw(picture);
 	else
-		write_cells(picture);
-	write_legend(picture);
-	if (picture->n_cells)
+		writer_say(writer, "There is no RAM.");
+	if (is_there || !input->is_for_people)
+		write_legend(picture);
+	if (is_there)
 		write_hints(picture);
 	writer_end_object(writer);
 }

@@ -22,6 +22,7 @@ enum ctl_exit {
 	CTL_UNREACHABLE = 3, /* the daemon cannot be reached, or makes no sense */
 	CTL_DAMAGED = 4,     /* a journal or an export is damaged */
 	CTL_UNREADABLE = 5,  /* a file cannot be read or written */
+	CTL_DEGRADED = 6,    /* KVM does not enforce all that it was told */
 };
 
 struct rpc;

@@ -35,7 +35,8 @@ static void write_run(struct writer *writer, struct json_object *run, uint64_t g
 
 /* The runs of one answer; *cursor is where to go on, *ret_more whether there is more. */
 static enum ctl_exit write_runs(const struct command_input *input, const struct run_walk *walk,
-				struct json_object *answer, uint64_t *cursor, bool *ret_more)
+				struct json_object *answer, uint64_t *cursor, bool *ret_more,
+				size_t *n_runs)
 {
 	uint64_t next = 0, gpa = 0;
 	size_t n;
@@ -49,6 +50,7 @@ static enum ctl_exit write_runs(const struct command_input *input, const struct 
 		write_run(input->writer, run, gpa);
 		walk->write(input->writer, run);
 	}
+	*n_runs += n;
 	*ret_more = answer_address(answer, "cursor", &next);
 	if (*ret_more && next <= *cursor)
 		return rpc_nonsense(input->rpc, "it does not get on");
@@ -63,6 +65,7 @@ enum ctl_exit runs_walk(const struct command_input *input, const struct run_walk
 	enum ctl_exit exit_code = CTL_OK;
 	uint64_t cursor = 0;
 	bool has_more = true;
+	size_t n_runs = 0;
 
 	while (exit_code == CTL_OK && has_more) {
 		struct json_object *params = runs_params(input, walk->subject), *answer = NULL;
@@ -81,10 +84,12 @@ enum ctl_exit runs_walk(const struct command_input *input, const struct run_walk
 			walk->begin(input, first);
 			writer_begin_table(writer, "runs", NULL, walk->columns, walk->n_columns);
 		}
-		exit_code = write_runs(input, walk, answer, &cursor, &has_more);
+		exit_code = write_runs(input, walk, answer, &cursor, &has_more, &n_runs);
 		json_object_put(answer);
 	}
 	if (exit_code == CTL_OK) {
+		if (!n_runs)
+			writer_say(writer, "%s", walk->nothing);
 		writer_end_table(writer);
 		writer_end_object(writer);
 	}

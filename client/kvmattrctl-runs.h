@@ -24,6 +24,7 @@ struct run_walk {
 	size_t n_columns;
 	/* Writes the others. */
 	void (*write)(struct writer *writer, struct json_object *run);
+	const char *nothing; /* what is said where there are no runs */
 };
 
 #define RUN_COLUMNS                                                                     \

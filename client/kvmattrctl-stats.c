@@ -40,7 +40,7 @@ static const struct writer_column statistics_columns[] = {
 };
 
 static const struct writer_column reset_columns[] = {
-	{ "vm", "COUNTED ANEW", WRITER_COLUMN_TEXT },
+	{ "vm", NULL, WRITER_COLUMN_TEXT },
 };
 
 static double ratio(uint64_t dividend, uint64_t divisor)
@@ -117,9 +117,12 @@ static enum ctl_exit reset(const struct command_input *input)
 	writer_begin_table(writer, "vms", NULL, reset_columns, COUNT(reset_columns));
 	for (size_t i = 0; i < n; i++) {
 		const char *name = json_object_get_string(json_object_array_get_idx(vms, i));
+		char *safe = terminal_safe(name ? name : "");
 
+		writer_say(writer, "VM %s is counted anew from now on.", safe);
 		writer_begin_row(writer);
 		writer_text(writer, NULL, NULL, name ? name : "");
+		free(safe);
 	}
 	writer_end_table(writer);
 	writer_end_object(writer);

@@ -111,6 +111,10 @@ static void write_total(const struct command_input *input, const struct cell *to
 	writer_number(writer, "pending", NULL, total->n_pending);
 	writer_number(writer, "unknown", NULL, total->n_unknown);
 	writer_end_object(writer);
+	if (!total->n_ram) {
+		writer_say(writer, "There is no RAM.");
+		return;
+	}
 	writer_say(writer,
 		   "\nNumbers are pages of 4 KiB.  SHARES are sixteenths: N none, R r, X rx, "
 		   "W rw,\n. not restricted; a small letter is less than one.");

@@ -66,17 +66,26 @@ static struct json_object *make_params(const struct command_input *input)
 static const char *consequence_of(const char *kind)
 {
 	return !strcmp(kind, "reset-vm")
-		       ? "All layers will be reset: nothing is protected any more."
+		       ? "all layers will be reset: nothing is protected any more."
 	       : !strcmp(kind, "reset-layer")
-		       ? "The layer will be reset: what it imposes is not protected any more."
+		       ? "the layer will be reset: what it imposes is not protected any more."
 	       : !strcmp(kind, "remove-ram")
-		       ? "The policy of these pages will be forgotten: they are no RAM any more."
+		       ? "the policy of these pages will be forgotten: they are no RAM any more."
 		       : NULL;
+}
+
+static bool is_update_meant(const struct command_input *input)
+{
+	const char *consequence = consequence_of(input->arguments[1]);
+	char *name = terminal_safe(input->arguments[0]);
+	bool is_meant = !consequence || operate_is_meant(input, "VM %s: %s", name, consequence);
+
+	free(name);
+	return is_meant;
 }
 
 enum ctl_exit command_vm_update(const struct command_input *input)
 {
-	const char *consequence = consequence_of(input->arguments[1]);
 	struct writer *writer = input->writer;
 	struct json_object *answer = NULL;
 	enum ctl_exit exit_code;
@@ -91,7 +100,7 @@ enum ctl_exit command_vm_update(const struct command_input *input)
 					  input->update.ranges[i].gpa & ~UINT64_C(0xfff));
 			return CTL_USAGE;
 		}
-	if (consequence && !operate_is_meant(input, consequence))
+	if (!is_update_meant(input))
 		return CTL_REFUSED;
 	exit_code = operate_call(input, "vm.update", make_params(input), &answer);
 	if (exit_code != CTL_OK)

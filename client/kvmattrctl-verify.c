@@ -281,11 +281,11 @@ static int by_name(const void *a, const void *b)
  * The names in a directory that are journals' directories, sorted, or none if it is a journal
  * itself.  The caller's to free, each and all.  A negative errno if it cannot be listed.
  */
-static int list_journals(const char *path, char ***ret, size_t *ret_n)
+static int list_journals(const char *path, char ***ret, size_t *ret_n, bool *ret_is_journal)
 {
 	char vm[KVMATTR_NAME_SIZE], **names = NULL;
+	bool is_journal = catalogue_is_name(strrchr(path, '/') + 1, vm);
 	DIR *directory = opendir(path);
-	bool is_journal = false;
 	struct dirent *entry;
 	size_t n = 0;
 	int error;
@@ -307,6 +307,7 @@ static int list_journals(const char *path, char ***ret, size_t *ret_n)
 		free(names[--n]);
 	*ret = names;
 	*ret_n = n;
+	*ret_is_journal = is_journal;
 	return -error;
 }
 
@@ -331,14 +332,20 @@ static void verify_path(struct verify_run *run, const char *path)
 static void verify_directories(struct verify_run *run, const char *path)
 {
 	char **names = NULL;
+	bool is_journal = false;
 	size_t n = 0;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = fd < 0 ? -errno : list_journals(path, &names, &n);
+	int r = fd < 0 ? -errno : list_journals(path, &names, &n, &is_journal);
 
 	if (r < 0)
 		refuse(run, path, "journal", -r, "it cannot be listed: %s", strerror(-r));
-	else if (!n)
+	else if (is_journal)
 		verify_path(run, path);
+	else if (!n)
+		/* what is said of a bad journal, to remove it for one, must not be said of this */
+		refuse(run, path, "journal", ENOENT,
+		       "this is no journal, and there are none in it: name a journal's directory, or "
+		       "that of all journals, as /var/lib/kvmattrd/vms");
 	for (size_t i = 0; i < n; i++) {
 		if (r == 0)
 			verify_directory(run, fd, names[i]);

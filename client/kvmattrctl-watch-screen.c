@@ -104,7 +104,8 @@ static const char *short_duration(char buffer[32], uint64_t us)
 
 static const char *number_text(char buffer[32], uint64_t number, bool is_wide)
 {
-	return is_wide ? terminal_number(buffer, number) : short_number(buffer, (double)number);
+	return is_wide || number < 1000 ? terminal_number(buffer, number)
+					: short_number(buffer, (double)number);
 }
 
 static const char *rate_text(char buffer[32], double rate, bool is_wide)
@@ -284,7 +285,8 @@ static unsigned int put_trouble(FILE *stream, const struct sample_vm *vm, unsign
 	if (vm->journal_trouble)
 		n = asprintf(&words, "%s", vm->journal_trouble);
 	else if (!strcmp(vm->state, "stuck"))
-		n = asprintf(&words, "its executor does not answer; updates wait");
+		n = asprintf(&words,
+			     "its executor does not answer; updates are refused until it does");
 	else if (vm->n_unknown)
 		n = asprintf(&words,
 			     "it is not known what KVM enforces on %s %s, until it is told anew",

@@ -111,10 +111,18 @@ static char *make_main_doc(void)
 	      "  2  the command line is wrong\n"
 	      "  3  the daemon cannot be reached, or does not answer in time\n"
 	      "  4  a journal or an export is damaged\n"
-	      "  5  a file cannot be read or written\n",
+	      "  5  a file cannot be read or written\n"
+	      "  6  vm verify: KVM does not enforce all of it\n",
 	      stream);
 	fclose(stream);
 	return doc;
+}
+
+/* That something is damaged or degraded is a result, too. */
+static bool has_result(enum ctl_exit exit_code)
+{
+	return exit_code == CTL_OK || exit_code == CTL_DAMAGED || exit_code == CTL_UNREADABLE ||
+	       exit_code == CTL_DEGRADED;
 }
 
 static enum ctl_exit run(struct command_line *line)
@@ -129,9 +137,8 @@ static enum ctl_exit run(struct command_line *line)
 	if (input->is_raw)
 		rpc_show_raw(input->rpc);
 	exit_code = line->command->run(input);
-	/* that something is damaged is a result, too; the answers themselves have been shown */
-	if (!input->is_raw &&
-	    (exit_code == CTL_OK || exit_code == CTL_DAMAGED || exit_code == CTL_UNREADABLE))
+	/* raw answers have been shown themselves */
+	if (!input->is_raw && has_result(exit_code))
 		writer_end(input->writer);
 	else
 		writer_discard(input->writer);

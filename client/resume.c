@@ -406,7 +406,8 @@ int resume_take_refusal(struct kvmattr *c, const struct wire_notice *notice, con
 	if (c->is_registering && notice->status == KVMATTR_NO_SESSION)
 		return register_again(c);
 	return connection_break(c, -EPIPE, (enum kvmattr_status)notice->status,
-				"kvmattrd came back and does not take up this session again: %s",
+				"the connection to kvmattrd was lost, and it does not take up this "
+				"session again: %s",
 				text);
 }
 

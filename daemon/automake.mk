@@ -53,7 +53,7 @@ daemon_libjournal_la_SOURCES = \
 	daemon/journal/replay.c daemon/journal/replay.h \
 	daemon/journal/verify.c daemon/journal/verify.h \
 	daemon/journal/vm-records.c daemon/journal/vm-records.h \
-	daemon/journal/writer.c
+	daemon/journal/writer.c daemon/journal/writer-private.h daemon/journal/writer-reopen.c
 daemon_libjournal_la_CPPFLAGS = $(AM_CPPFLAGS) $(ISAL_CFLAGS)
 daemon_libjournal_la_LIBADD = $(ISAL_LIBS) -lpthread
 

@@ -66,6 +66,7 @@ static const struct setting {
 	{ "limits", "executor-deadline-ms", SETTING_NUMBER, AT(executor_deadline_ms), 10, 600000,
 	  10000 },
 	{ "limits", "owner-grace-ms", SETTING_NUMBER, AT(owner_grace_ms), 0, 3600000, 30000 },
+	{ "limits", "agent-grace-ms", SETTING_NUMBER, AT(agent_grace_ms), 0, 604800000, 0 },
 	{ "limits", "max-map-mib", SETTING_NUMBER, AT(max_map_mib), 1, 1048576, 1024 },
 	{ "limits", "max-memory-mib", SETTING_NUMBER, AT(max_memory_mib), 0, 16777216, 0 },
 	{ "limits", "max-memory-mib-per-user", SETTING_NUMBER, AT(max_memory_mib_per_user), 0,

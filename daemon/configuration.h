@@ -36,6 +36,7 @@ struct configuration {
 	uint64_t max_memory_mib; /* 0: was not set */
 	uint64_t max_memory_mib_per_user;
 	uint64_t owner_grace_ms;
+	uint64_t agent_grace_ms;
 	struct authority_list *may_register;
 	struct authority_list *may_observe;
 	struct authority_list *may_operate;

@@ -203,6 +203,7 @@ static struct daemon_limits limits_of(const struct configuration *configuration)
 		.max_clients_per_user = (unsigned int)configuration->max_clients_per_user,
 		.max_updates_in_flight = (unsigned int)configuration->max_updates_in_flight,
 		.owner_grace_ms = (unsigned int)configuration->owner_grace_ms,
+		.agent_grace_ms = (unsigned int)configuration->agent_grace_ms,
 	};
 }
 

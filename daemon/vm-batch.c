@@ -9,6 +9,7 @@
 #include "journal/vm-records.h"
 #include "policy/elements.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -177,6 +178,12 @@ void vm_batch_begin(struct vm *vm)
 /* The part of the first that waits is over.  Returns whether the batch is, too. */
 static bool end_part(struct vm *vm, struct vm_update *update)
 {
+	if (!update->status && update->n_applied == vm->part.first) {
+		/* others had filled the batch before the first of its elements was in */
+		assert(vm->n_parts);
+		vm->part.is_open = false;
+		return true;
+	}
 	close_part(vm, update);
 	if (!update->status && update->n_applied < vm_update_n_elements(update))
 		return true;

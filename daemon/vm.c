@@ -40,10 +40,12 @@ void vm_set_limits(struct vm *vm, const struct vm_limits *limits)
 	vm->limits = *limits;
 }
 
-void vm_restore(struct vm *vm, uint64_t commit, const struct page_ranges *unknown)
+void vm_restore(struct vm *vm, uint64_t commit, const struct page_ranges *unknown,
+		uint64_t recorded)
 {
 	assert(vm->state == VM_WAITING);
 	vm->commit = commit;
+	vm->recorded = recorded;
 	page_ranges_add_all(&vm->unknown, unknown);
 	page_ranges_normalize(&vm->unknown);
 }

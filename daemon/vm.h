@@ -212,9 +212,11 @@ struct vm *vm_new(const char *name, struct policy *policy, const struct vm_limit
 		  const struct vm_ops *ops, void *context);
 /*
  * Goes on where a former life of the daemon ended, before vm_start(): this was its last commit, and
- * of these pages it is not known what KVM holds (copied).
+ * of these pages it is not known what KVM holds (copied).  recorded: what came into force then is
+ * durable when vm_durable() is told this number; 0: it is.
  */
-void vm_restore(struct vm *vm, uint64_t commit, const struct page_ranges *unknown);
+void vm_restore(struct vm *vm, uint64_t commit, const struct page_ranges *unknown,
+		uint64_t recorded);
 /* Others than it was made with, from the next batch on. */
 void vm_set_limits(struct vm *vm, const struct vm_limits *limits);
 /* There is an executor from now on. */

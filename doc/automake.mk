@@ -39,8 +39,9 @@ doc/kvmattr-rpc.7.scd: $(srcdir)/doc/kvmattr-rpc.7.scd.in doc/print-methods$(EXE
 			$(srcdir)/doc/kvmattr-rpc.7.scd.in >$@.new && \
 		rm -f $@.methods $@.events && mv $@.new $@
 
+# kvmattr-protocol(7) names the one, and that names the other.
+dist_doc_DATA = doc/design-notes.md doc/kvm-abi.md
+
 EXTRA_DIST += \
 	$(written_pages:=.scd) \
-	doc/kvmattr-rpc.7.scd.in \
-	doc/design-notes.md \
-	doc/kvm-abi.md
+	doc/kvmattr-rpc.7.scd.in

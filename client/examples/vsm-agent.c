@@ -84,7 +84,7 @@ static int agent_main(int socket)
 	r = kvmattr_adopt(fd, "vsm-vmm VTL 1", &vtl1);
 	if (r) {
 		fprintf(stderr, "vsm-vmm: the agent's socket cannot be adopted: %s\n",
-			kvmattr_status_text(r));
+			kvmattr_message(NULL));
 		return EXIT_FAILURE;
 	}
 	while (recv(socket, &request, sizeof(request), 0) == sizeof(request)) {

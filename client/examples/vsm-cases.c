@@ -389,7 +389,7 @@ static void expect_refusal(const char *agent_socket, const char *label, const ch
 	int r = kvmattr_connect(agent_socket, "vsm-vmm", &owner);
 
 	if (r)
-		check_bail_out("no connection to kvmattrd", r, NULL);
+		check_bail_out("no connection", r, kvmattr_message(NULL));
 	r = kvmattr_register(owner, &vm, NULL);
 	check_report(r == expected_status && strstr(kvmattr_message(owner), expected_word), label,
 		     "%s (%s)", check_status_name(r), kvmattr_message(owner));

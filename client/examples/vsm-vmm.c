@@ -70,9 +70,7 @@ static void vmm_register(struct vmm *vmm)
 
 	r = kvmattr_connect(vmm->agent_socket, "vsm-vmm", &vmm->owner);
 	if (r)
-		bail_out("no connection to kvmattrd at %s: %s; is it running?",
-			 vmm->agent_socket ? vmm->agent_socket : "its usual place",
-			 kvmattr_status_text(r));
+		bail_out("no connection: %s", kvmattr_message(NULL));
 	r = kvmattr_register(vmm->owner, &vm, &vmm->registration);
 	if (r)
 		bail_out("VM %s cannot be registered: %s", vmm->name, kvmattr_message(vmm->owner));

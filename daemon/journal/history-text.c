@@ -156,6 +156,8 @@ void history_describe_part(const struct vm_record_part *part, const char *refusa
 	if (part->n && part->n != part->n_total)
 		add(&line, " (elements %" PRIu32 " to %" PRIu32 " of %" PRIu32 ")", part->first + 1,
 		    part->first + part->n, part->n_total);
+	if (part->flags & VM_RECORD_BY_OPERATOR)
+		add(&line, ", asked for by an operator");
 	if (part->status)
 		add(&line, "; %s refused: %s: %.*s",
 		    part->update.form == WIRE_FORM_NONE ? "it was" : "the next was",
@@ -172,8 +174,11 @@ void history_describe_session(const struct vm_record_session *session, char *ret
 		add(&line, "an agent of VTL %u", session->vtl);
 	if (session->rights & WIRE_RIGHT_VISIBILITY)
 		add(&line, " that may change visibility");
-	add(&line, ": %s, process %" PRId32 " of user %" PRIu32,
-	    *session->peer ? session->peer : "who has not said hello", session->pid, session->uid);
+	if (*session->peer)
+		add(&line, ": %s, process %" PRId32, session->peer, session->pid);
+	else
+		add(&line, ", who has not said hello; opened by process %" PRId32, session->pid);
+	add(&line, " of user %" PRIu32, session->uid);
 }
 
 void history_describe_failure(const struct wire_failure *failure, char *ret_text, size_t size)

@@ -1,59 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing a journal.
+ * Writing a journal: segments are begun, records gathered and written, put on the disk, and let go of.
+ * How one goes on with a journal that is there is in writer-reopen.c.
  *
- * What is gathered lies in one buffer, as it will in the file, and goes there in one call.  Only
- * what journal_sync() needs is shared with another thread, under the lock: the descriptors of
- * segments that are full but not yet on the disk, and of the last one.
+ * What is gathered lies in one buffer, as it will in the file, and goes there in one call.
  */
+#include "writer-private.h"
+
 #include "daemon/allocate.h"
 #include "directory.h"
 #include "io.h"
-#include "reader.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 /* A buffer that one long write needed is not kept for the short ones. */
 #define KEPT_CAPACITY ((size_t)1 << 20)
-
-struct segment {
-	uint64_t first_number;
-	uint64_t size; /* up to the end of its last whole write */
-};
-
-struct journal {
-	int directory_fd;
-	struct journal_identity identity;
-	struct journal_options options;
-
-	struct segment *segments;
-	size_t n_segments;
-	size_t segments_capacity;
-	uint64_t next_number; /* behind what was written */
-	bool has_remains;     /* of a write that failed, behind the last segment's whole ones */
-
-	uint8_t *gathered;
-	size_t gathered_size;
-	size_t gathered_capacity;
-	size_t last_gathered; /* where the last record begins, whose header is not yet made */
-	uint64_t n_gathered;
-
-	pthread_mutex_t sync_lock; /* held during a sync */
-	pthread_mutex_t lock;      /* for what follows */
-	int fd;                    /* of the last segment; changed by the writer alone */
-	int *full_fds;             /* of segments before it that may not be on the disk yet */
-	size_t n_full_fds;
-	size_t full_fds_capacity;
-	bool directory_changed;
-	bool parent_changed;
-	int failure; /* the errno of a sync that failed; 0: none did */
-};
 
 /* ---- Segments ------------------------------------------------------------------------------ */
 
@@ -86,14 +52,14 @@ static int make_segment(struct journal *journal, uint64_t first_number, unsigned
 	return fd;
 }
 
-static void add_segment(struct journal *journal, uint64_t first_number, uint64_t size)
+void journal_add_segment(struct journal *journal, uint64_t first_number, uint64_t size)
 {
 	allocate_room(journal->segments, journal->n_segments, journal->segments_capacity);
 	journal->segments[journal->n_segments++] =
-		(struct segment){ .first_number = first_number, .size = size };
+		(struct journal_segment){ .first_number = first_number, .size = size };
 }
 
-static struct segment *last_segment(const struct journal *journal)
+static struct journal_segment *last_segment(const struct journal *journal)
 {
 	return &journal->segments[journal->n_segments - 1];
 }
@@ -113,7 +79,8 @@ static int begin_segment(struct journal *journal)
 	if (fd < 0)
 		return fd;
 	if (!is_again)
-		add_segment(journal, journal->next_number, sizeof(struct journal_segment_header));
+		journal_add_segment(journal, journal->next_number,
+				    sizeof(struct journal_segment_header));
 	pthread_mutex_lock(&journal->lock);
 	old_fd = journal->fd;
 	if (old_fd >= 0 && journal->options.is_synced && !journal->failure) {
@@ -131,7 +98,7 @@ static int begin_segment(struct journal *journal)
 
 /* ---- Opening and closing ------------------------------------------------------------------- */
 
-static struct journal *new_journal(struct journal_options options)
+struct journal *journal_new(struct journal_options options)
 {
 	struct journal *journal = allocate_one(struct journal);
 
@@ -172,7 +139,7 @@ int journal_create(int parent_fd, const char *name, const struct journal_identit
 
 	if (journal_io.mkdirat(parent_fd, name, 0700) < 0)
 		return -errno;
-	journal = new_journal(options);
+	journal = journal_new(options);
 	journal->identity = *identity;
 	r = journal_directory_open(parent_fd, name, &journal->directory_fd, &error);
 	if (r == 0)
@@ -183,140 +150,6 @@ int journal_create(int parent_fd, const char *name, const struct journal_identit
 		return r;
 	}
 	*ret = journal;
-	return 0;
-}
-
-/* Finds out where the last segment ends, by reading it. */
-static int find_end(int parent_fd, const char *name, uint64_t last, struct journal *journal,
-		    struct journal_place *ret, struct journal_error *ret_error)
-{
-	struct journal_reader *reader;
-	struct journal_record record;
-	enum journal_read found;
-	int r = journal_reader_open(parent_fd, name, (struct journal_position){ last }, &reader,
-				    ret_error);
-
-	if (r < 0)
-		return r;
-	do
-		found = journal_read(reader, &record, ret_error);
-	while (found == JOURNAL_RECORD);
-	journal->identity = *journal_reader_identity(reader);
-	*ret = journal_reader_place(reader);
-	journal_reader_free(reader);
-	return found == JOURNAL_DAMAGED ? -ret_error->error : 0;
-}
-
-/*
- * Takes over the segments before the last; what a dead daemon wrote there may not be on the disk.
- */
-static int take_full_segments(struct journal *journal, const uint64_t *numbers, uint64_t last,
-			      struct journal_error *ret_error)
-{
-	for (size_t i = 0; numbers[i] < last; i++) {
-		uint64_t size;
-		int fd, r = journal_segment_open(journal->directory_fd, numbers[i], O_RDONLY, &fd,
-						 &size, ret_error);
-
-		if (r < 0)
-			return r;
-		add_segment(journal, numbers[i], size);
-		if (!journal->options.is_synced) {
-			close(fd);
-			continue;
-		}
-		allocate_room(journal->full_fds, journal->n_full_fds, journal->full_fds_capacity);
-		journal->full_fds[journal->n_full_fds++] = fd;
-	}
-	return 0;
-}
-
-/* Removes a segment that has no record. */
-static int remove_empty(struct journal *journal, uint64_t segment, uint64_t *n_cut,
-			struct journal_error *ret_error)
-{
-	char name[JOURNAL_SEGMENT_NAME_LEN + 1];
-	uint64_t size;
-	int fd, r = journal_segment_open(journal->directory_fd, segment, O_RDONLY, &fd, &size,
-					 ret_error);
-
-	if (r < 0)
-		return r;
-	close(fd);
-	journal_segment_name(segment, name);
-	if (journal_io.unlinkat(journal->directory_fd, name, 0) < 0)
-		return journal_error_set(ret_error, errno, name, 0,
-					 "cannot remove this segment, which has no record: %s",
-					 strerror(errno));
-	*n_cut += size;
-	return 0;
-}
-
-/* Removes what is behind the last whole write; segments: all there are, n of them. */
-static int cut(struct journal *journal, const struct journal_place *end, const uint64_t *segments,
-	       size_t n, uint64_t *ret_n_cut, struct journal_error *ret_error)
-{
-	char name[JOURNAL_SEGMENT_NAME_LEN + 1];
-	int r = 0;
-
-	*ret_n_cut = end->size - end->offset;
-	journal_segment_name(end->segment, name);
-	if (*ret_n_cut && journal_io.ftruncate(journal->fd, (off_t)end->offset) < 0)
-		return journal_error_set(ret_error, errno, name, end->offset,
-					 "cannot cut off what is not whole: %s", strerror(errno));
-	/* the last first: whatever happens, they stay the last */
-	for (size_t i = n; r == 0 && i > 0 && segments[i - 1] > end->segment; i--)
-		r = remove_empty(journal, segments[i - 1], ret_n_cut, ret_error);
-	return r;
-}
-
-static int reopen(struct journal *journal, int parent_fd, const char *name, const uint64_t *numbers,
-		  size_t n, uint64_t *ret_n_cut, struct journal_error *ret_error)
-{
-	struct journal_place end;
-	uint64_t size;
-	int r;
-
-	if (!n)
-		return journal_error_set(ret_error, ENODATA, "", 0,
-					 "nothing was recorded here: the directory can be removed");
-	r = find_end(parent_fd, name, numbers[n - 1], journal, &end, ret_error);
-	if (r == 0)
-		r = take_full_segments(journal, numbers, end.segment, ret_error);
-	if (r == 0)
-		r = journal_segment_open(journal->directory_fd, end.segment, O_RDWR, &journal->fd,
-					 &size, ret_error);
-	if (r == 0)
-		r = cut(journal, &end, numbers, n, ret_n_cut, ret_error);
-	if (r == 0)
-		r = journal_directory_remove_unfinished(journal->directory_fd, ret_error);
-	if (r < 0)
-		return r;
-	add_segment(journal, end.segment, end.offset);
-	journal->next_number = end.number;
-	return 0;
-}
-
-int journal_reopen(int parent_fd, const char *name, struct journal_options options,
-		   struct journal **ret, uint64_t *ret_n_cut, struct journal_error *ret_error)
-{
-	struct journal *journal = new_journal(options);
-	uint64_t *numbers = NULL, n_cut = 0;
-	size_t n;
-	int r;
-
-	r = journal_directory_open(parent_fd, name, &journal->directory_fd, ret_error);
-	if (r == 0)
-		r = journal_directory_list(journal->directory_fd, &numbers, &n, ret_error);
-	if (r == 0)
-		r = reopen(journal, parent_fd, name, numbers, n, &n_cut, ret_error);
-	free(numbers);
-	if (r < 0) {
-		journal_free(journal);
-		return r;
-	}
-	*ret = journal;
-	*ret_n_cut = n_cut;
 	return 0;
 }
 
@@ -397,7 +230,7 @@ static int cut_remains(struct journal *journal)
 
 static int write_gathered(struct journal *journal)
 {
-	struct segment *segment = last_segment(journal);
+	struct journal_segment *segment = last_segment(journal);
 	int r = cut_remains(journal);
 
 	if (r == 0 && segment->size >= journal->options.segment_size &&

@@ -90,6 +90,7 @@ void daemon_destroy(struct daemon *daemon)
 	events_free(daemon->events);
 	authority_free(daemon->authority);
 	memory_free(daemon->memory);
+	daemon->memory = NULL; /* the archivist's jobs end behind this */
 	refusals_free(daemon->refusals);
 	free(daemon->receive_buffer);
 }

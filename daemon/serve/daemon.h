@@ -53,6 +53,7 @@ struct hosted_vm {
 	struct vm *vm;    /* NULL until the executor has answered the probe of a registration */
 	struct vm *ended; /* what is still to be freed of it, when it is released */
 	struct vm_journal *journal; /* as long as vm */
+	uint64_t recovered_number;  /* of its last record of a former life; 0: it is durable */
 	unsigned int n_views;
 	struct wire_view views[KVMATTR_N_VTLS]; /* the pins; once probed, abi and supported bits */
 	int view_fds[KVMATTR_N_VTLS];  /* -1: of a recovered VM whose owner has not come back */
@@ -78,7 +79,8 @@ struct hosted_vm {
 	struct event *timer;                 /* the state machine's */
 	struct event
 		*patience; /* with an executor that is probed, or an owner that may come back */
-	uint64_t registered_us; /* CLOCK_REALTIME */
+	struct event *agents_patience; /* with agents that may come back */
+	uint64_t registered_us;        /* CLOCK_REALTIME */
 	/* What stats.get subtracts: as of the last stats.reset, or 0 since the VM is hosted. */
 	struct vm_statistics statistics_before;
 	uint64_t statistics_since_us; /* CLOCK_REALTIME */
@@ -96,6 +98,7 @@ struct daemon_limits {
 	uint64_t max_memory_bytes;          /* of all that peers bring about */
 	uint64_t max_memory_bytes_per_user;
 	unsigned int owner_grace_ms; /* for owners, after a restart of the daemon */
+	unsigned int agent_grace_ms; /* for agents; 0: as long as their VM is there */
 };
 
 struct daemon {

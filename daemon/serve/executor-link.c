@@ -103,15 +103,21 @@ int executor_link_socket(const struct executor_link *link)
 	return link->socket;
 }
 
-bool executor_link_has_calls(const struct executor_link *link)
+bool executor_link_has_spoken(const struct executor_link *link)
 {
 	char byte;
 
+	return link &&
+	       (recv(link->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN);
+}
+
+bool executor_link_has_calls(const struct executor_link *link)
+{
 	/*
 	 * An answer that is there, though not received yet, and the end both say that it is done.
 	 */
 	return link && (link->request == REQUEST_CALLS || link->is_restored) && !link->why_gone &&
-	       recv(link->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+	       !executor_link_has_spoken(link);
 }
 
 void executor_link_hang_up(struct executor_link *link)

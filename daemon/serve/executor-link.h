@@ -57,6 +57,8 @@ int executor_link_socket(const struct executor_link *link);
  * Are there calls that the executor may be making right now, or may still make?  Asks its socket.
  */
 bool executor_link_has_calls(const struct executor_link *link);
+/* Does it lie in the socket, unheard, what the executor says, or that it is gone? */
+bool executor_link_has_spoken(const struct executor_link *link);
 /* Nothing more will be asked: the executor's end sees the end of the connection. */
 void executor_link_hang_up(struct executor_link *link);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who carries out a hosted VM's calls, what its kernel speaks, and how long one waits for it and
- * for the owner.
+ * Who carries out a hosted VM's calls, what its kernel speaks, and how long one waits for it, for
+ * the owner, and for agents.
  */
 #include "hosted-vm.h"
 
@@ -16,6 +16,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
+
+/* What lies in a socket is received soon, but others have their turns before. */
+#define HEARD_WITHIN_MS 1
 
 bool hosted_vm_has_owner(const struct hosted_vm *hosted)
 {
@@ -33,6 +36,14 @@ static void give_up_owner(struct hosted_vm *hosted)
 	hosted_vm_doom(hosted, KVMATTR_NO_VM, text);
 }
 
+bool hosted_vm_has_to_hear_first(const struct hosted_vm *hosted, struct event *timer)
+{
+	if (!executor_link_has_spoken(hosted->executor))
+		return false;
+	hosted_vm_set_timer(timer, HEARD_WITHIN_MS);
+	return true;
+}
+
 void hosted_vm_lose_patience(evutil_socket_t unused, short events, void *argument)
 {
 	struct hosted_vm *hosted = argument;
@@ -41,6 +52,8 @@ void hosted_vm_lose_patience(evutil_socket_t unused, short events, void *argumen
 	(void)unused;
 	(void)events;
 	if (!hosted->is_ready) {
+		if (hosted_vm_has_to_hear_first(hosted, hosted->patience))
+			return;
 		hosted_vm_doom(hosted, KVMATTR_EXECUTOR_STUCK,
 			       "the VMM's executor did not answer the probe in time");
 	} else if (!hosted_vm_has_owner(hosted)) {
@@ -70,6 +83,29 @@ void hosted_vm_owner_is_back(struct hosted_vm *hosted)
 			    vm_state(hosted->vm) == VM_WAITING
 				    ? hosted->daemon->limits.vm.executor_deadline_ms
 				    : 0);
+}
+
+void hosted_vm_lose_patience_with_agents(evutil_socket_t unused, short events, void *argument)
+{
+	struct hosted_vm *hosted = argument;
+	struct session *session, *next;
+	char text[WIRE_TEXT_SIZE];
+
+	(void)unused;
+	(void)events;
+	snprintf(text, sizeof(text),
+		 "it has not come back within %u ms of the daemon's restart (agent-grace-ms)",
+		 hosted->daemon->limits.agent_grace_ms);
+	for (session = TAILQ_FIRST(&hosted->sessions); session; session = next) {
+		next = TAILQ_NEXT(session, list);
+		if (session->state == SESSION_DETACHED && !session->actor.is_owner)
+			session_close(session, KVMATTR_NO_SESSION, text);
+	}
+}
+
+void hosted_vm_await_agents(struct hosted_vm *hosted)
+{
+	hosted_vm_set_timer(hosted->agents_patience, hosted->daemon->limits.agent_grace_ms);
 }
 
 /*

@@ -36,7 +36,8 @@ static void time_out(void *argument)
 {
 	const struct hosted_vm *hosted = argument;
 
-	vm_timer(hosted->vm);
+	if (!hosted_vm_has_to_hear_first(hosted, hosted->timer))
+		vm_timer(hosted->vm);
 }
 
 static void go_on(void *argument)
@@ -237,10 +238,14 @@ const struct vm_ops hosted_vm_ops = {
 
 static void do_durable(void *context, uint64_t number)
 {
-	const struct hosted_vm *hosted = context;
+	struct hosted_vm *hosted = context;
 
 	if (hosted->vm)
 		vm_durable(hosted->vm, number);
+	if (!hosted->recovered_number || hosted->recovered_number > number)
+		return;
+	hosted->recovered_number = 0;
+	do_settled(hosted);
 }
 
 static void do_journal_trouble(void *context, bool is_trouble, const char *text)
@@ -308,6 +313,8 @@ struct hosted_vm *hosted_vm_new(struct daemon *daemon, const char *name)
 	turn_init(&daemon->turns, &hosted->own, &hosted->share, go_on, hosted);
 	hosted->timer = event_new(daemon->base, -1, 0, timer_expired, hosted);
 	hosted->patience = event_new(daemon->base, -1, 0, hosted_vm_lose_patience, hosted);
+	hosted->agents_patience =
+		event_new(daemon->base, -1, 0, hosted_vm_lose_patience_with_agents, hosted);
 	hosted->events = vm_events_new(hosted);
 	LIST_INSERT_HEAD(&daemon->vms, hosted, list);
 	daemon->n_vms++;
@@ -359,6 +366,7 @@ static void free_timers(struct hosted_vm *hosted)
 	turn_end(&hosted->daemon->turns, &hosted->own);
 	event_free(hosted->timer);
 	event_free(hosted->patience);
+	event_free(hosted->agents_patience);
 }
 
 /* The last of it: what holds the guest's memory. */

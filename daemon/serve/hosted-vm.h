@@ -82,6 +82,8 @@ bool hosted_vm_has_owner(const struct hosted_vm *hosted);
 void hosted_vm_await_owner(struct hosted_vm *hosted);
 /* It has. */
 void hosted_vm_owner_is_back(struct hosted_vm *hosted);
+/* A recovered VM's agents have agent-grace-ms, if that is not 0: who has not come back is closed. */
+void hosted_vm_await_agents(struct hosted_vm *hosted);
 
 /* Has the VM released soon; everyone who has to do with it is told why. */
 void hosted_vm_doom(struct hosted_vm *hosted, enum kvmattr_status status, const char *text);

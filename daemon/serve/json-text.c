@@ -22,6 +22,7 @@ enum number {
 	NUMBER_MINUS, /* a digit has to follow */
 	NUMBER_ZERO,  /* no digit may follow */
 	NUMBER_POINT, /* a digit has to follow */
+	NUMBER_E,     /* a sign may follow, as nowhere else */
 	NUMBER_REST,
 };
 
@@ -170,16 +171,19 @@ static bool number_step(struct json_text *text, uint8_t byte)
 		else if (is_digit)
 			text->number = NUMBER_REST;
 		return true;
+	case NUMBER_E:
+		text->number = NUMBER_REST;
+		return is_digit || byte == '+' || byte == '-';
 	case NUMBER_REST:
 		break;
 	}
 	if (byte == '.')
 		text->number = NUMBER_POINT;
-	else if (!is_digit && byte != '+' && byte != '-' && byte != 'e' && byte != 'E')
-		text->number = NO_NUMBER;
+	else if (byte == 'e' || byte == 'E')
+		text->number = NUMBER_E;
 	else
-		text->number = NUMBER_REST;
-	return true;
+		text->number = is_digit ? NUMBER_REST : NO_NUMBER;
+	return byte != '+' && byte != '-';
 }
 
 static bool count_value(struct json_text *text, const char **ret_reason)

@@ -3,12 +3,13 @@
  * Where one JSON text ends and the next begins, in bytes that arrive in any pieces.
  *
  * json-c parses what this room hands over whole.  Two of its habits make that necessary.  Given a
- * text in pieces, it takes a UTF-8 sequence that is cut in two for a broken one.  And its strict
- * mode (0.16) lets pass what RFC 8259 forbids: NaN and Infinity, names in single quotes, control
- * characters in strings, 00, -01, -.5 and 1., overlong UTF-8 and surrogates in UTF-8; of a name
- * that holds \u0000 it keeps what comes before.  All of that is refused here, and so is what is
- * too long or too deep, before it has cost anything.  Of an object's members with one name json-c
- * keeps the last and does not say so; whoever has the tree can tell by the number of members.
+ * text in pieces, it takes a UTF-8 sequence that is cut in two for a broken one, and 12-5 that is
+ * cut before its sign for 12.  And its strict mode (0.16) lets pass what RFC 8259 forbids: NaN and
+ * Infinity, names in single quotes, control characters in strings, 00, -01, -.5 and 1., overlong
+ * UTF-8 and surrogates in UTF-8; of a name that holds \u0000 it keeps what comes before.  All of
+ * that is refused here, and so is what is too long or too deep, before it has cost anything.  Of an
+ * object's members with one name json-c keeps the last and does not say so; whoever has the tree
+ * can tell by the number of members.
  *
  * It builds no tree and knows no JSON-RPC.
  */

@@ -240,5 +240,6 @@ void memory_await(struct session *session, bool is_read)
 
 void memory_give_back_soon(struct memory *memory)
 {
-	event_add(memory->give_back, &quiet);
+	if (memory)
+		event_add(memory->give_back, &quiet);
 }

@@ -64,7 +64,10 @@ void memory_await(struct session *session, bool is_read);
 /* The limits are others: who waits is looked at again. */
 void memory_look_again(struct memory *memory);
 
-/* Something large was freed: when nothing is for some seconds, the system has it back. */
+/*
+ * Something large was freed: when nothing is for some seconds, the system has it back.  NULL: the
+ * daemon ends, and so it has.
+ */
 void memory_give_back_soon(struct memory *memory);
 
 #endif

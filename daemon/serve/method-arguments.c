@@ -167,7 +167,8 @@ static bool take_journal(struct method_call *call, struct json_object *value, co
 	if (!argument->hosted) {
 		method_refuse(answer, KVMATTR_NO_VM,
 			      "no VM is named \"" SHOWN "\"; the journal of one that is gone goes "
-			      "by its directory's name: journal.list has them all",
+			      "by its directory's name: journal.list (kvmattrctl journal list) has "
+			      "them all",
 			      json_object_get_string(value));
 		return false;
 	}
@@ -537,7 +538,7 @@ static bool take_named(struct method_call *call, struct json_object *params,
 		snprintf(path.text, sizeof(path.text), "params." SHOWN, name);
 		if (!call->method->parameters[i].name)
 			return refuse_params(answer, path.text,
-					     "%s has no such parameter; it has: %s",
+					     "is no parameter of %s, which has: %s",
 					     call->method->name,
 					     list_parameters(call->method, known, sizeof(known)));
 		if (!take_argument(call, i, value, path.text, answer))

@@ -43,6 +43,7 @@ static void put_limits(struct json_object *limits, const struct daemon_limits *d
 	json_put_number(limits, "max_memory_mib", daemon->max_memory_bytes >> 20);
 	json_put_number(limits, "max_memory_mib_per_user", daemon->max_memory_bytes_per_user >> 20);
 	json_put_number(limits, "owner_grace_ms", daemon->owner_grace_ms);
+	json_put_number(limits, "agent_grace_ms", daemon->agent_grace_ms);
 	json_put_number(limits, "max_clients", CONTROL_MAX_CLIENTS);
 	json_put_number(limits, "max_unread_bytes", CONTROL_MAX_UNREAD);
 	json_put_number(limits, "max_request_bytes", JSONRPC_MAX_REQUEST);
@@ -198,6 +199,9 @@ static const struct method_member limit_members[] = {
 	{ .name = "owner_grace_ms",
 	  .value = VALUE_NUMBER,
 	  .summary = "how long owners may take to come back after a restart of the daemon" },
+	{ .name = "agent_grace_ms",
+	  .value = VALUE_NUMBER,
+	  .summary = "the same for agents; 0: as long as their VM is there" },
 	{ .name = "max_clients",
 	  .value = VALUE_NUMBER,
 	  .summary = "connections to the control socket" },

@@ -186,10 +186,17 @@ static void fill_verified(struct jsonrpc_answer *answer, const struct hosted_vm 
 
 void operations_verified(struct hosted_vm *hosted, const struct vm_verification *verification)
 {
+	uint64_t n_unknown = vm_unknown_pages(hosted->vm);
+
 	if (verification->status)
 		log_vm(LOG_LEVEL_WARNING, hosted->name,
 		       "the verification ends after %" PRIu64 " pages: %s", verification->n_pages,
 		       verification->text);
+	else if (n_unknown)
+		log_vm(LOG_LEVEL_WARNING, hosted->name,
+		       "verified in vain: KVM refuses, and it is not known what it enforces on %" PRIu64
+		       " pages; trying again",
+		       n_unknown);
 	else
 		log_vm(LOG_LEVEL_INFO, hosted->name,
 		       "verified: KVM was told anew of %" PRIu64 " pages in %" PRIu64 " calls",

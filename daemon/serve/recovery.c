@@ -23,6 +23,8 @@
 
 /* A policy grew under max-map-mib, which may have been lowered since; it is no licence for all. */
 #define MAX_MAP_FACTOR 4
+/* The next session's number is above all that were recorded, of all VMs, and is not to wrap. */
+#define MAX_SESSION (UINT64_MAX / 2)
 
 /* ---- Journals that stay where they are ------------------------------------------------------ */
 
@@ -232,7 +234,8 @@ static void bring_back(struct hosted_vm *hosted, struct replay *replay)
 	hosted->vm = vm_new(hosted->name, replay->policy, &hosted->daemon->limits.vm,
 			    &hosted_vm_ops, hosted);
 	replay->policy = NULL;
-	vm_restore(hosted->vm, replay->commit, &replay->doubtful);
+	hosted->recovered_number = vm_journal_recorded(hosted->journal);
+	vm_restore(hosted->vm, replay->commit, &replay->doubtful, hosted->recovered_number);
 	recover_sessions(hosted, replay);
 	hosted->daemon->vms_recovered++;
 }
@@ -263,6 +266,7 @@ static void let_go_on(struct hosted_vm *hosted)
 		session_close(hosted->owner, KVMATTR_NO_VM,
 			      "the VMM's process ended while the daemon was away");
 	}
+	hosted_vm_await_agents(hosted);
 }
 
 /* The owner's session, or 0. */
@@ -296,19 +300,28 @@ static bool is_last_of_its_name(struct daemon *daemon, const struct replay *repl
 	return true;
 }
 
+/* What a VM that is to be served has. */
+static int check_sessions(const struct replay *replay, struct journal_error *ret_error)
+{
+	if (!find_owner(replay))
+		return journal_error_set(ret_error, EBADMSG, "", 0,
+					 "no session is the VM's owner's");
+	if (replay->max_session > MAX_SESSION)
+		return journal_error_set(ret_error, EBADMSG, "", 0,
+					 "no daemon has had as many sessions as %" PRIu64,
+					 replay->max_session);
+	return 0;
+}
+
 static int host(struct daemon *daemon, const char *journal, struct replay *replay,
 		struct journal_error *ret_error)
 {
 	struct hosted_vm *hosted;
 	bool is_last;
-	int r;
+	int r = check_sessions(replay, ret_error);
 
-	if (!find_owner(replay)) {
-		*ret_error = (struct journal_error){ .error = EBADMSG };
-		snprintf(ret_error->text, sizeof(ret_error->text),
-			 "no session is the VM's owner's");
-		return -EBADMSG;
-	}
+	if (r < 0)
+		return r;
 	is_last = is_last_of_its_name(daemon, replay);
 	hosted = hosted_vm_new(daemon, replay->facts.name);
 	r = vm_journal_reopen(&daemon->journals, journal, replay, &hosted_vm_journal_ops, hosted,
@@ -403,6 +416,37 @@ static void say_what_was_passed_over(const char *vm, const struct replay_report 
 			    report->passed_over.text);
 }
 
+/*
+ * A copy says the same as the original, or what that said once: whoever has the same VM's name by
+ * its records is not to take its place.
+ */
+static int check_name(const char *journal, const struct replay *replay,
+		      const struct replay_report *report, struct journal_error *ret_error)
+{
+	char name[VM_JOURNAL_NAME_SIZE];
+
+	vm_journal_make_name(replay->facts.name, &report->identity, name);
+	if (!strcmp(journal, name))
+		return 0;
+	return journal_error_set(ret_error, EBADMSG, "", 0,
+				 "it was written as %s, and is a copy of that or was renamed: take "
+				 "it out of the directory, or give it its own name back and start "
+				 "the daemon again",
+				 name);
+}
+
+/* error: on entry, where the last write is torn, if the report says so. */
+static int recover_vm(struct daemon *daemon, const char *journal, struct replay *replay,
+		      const struct replay_report *report, struct journal_error *error)
+{
+	int r = check_name(journal, replay, report, error);
+
+	if (r < 0)
+		return r;
+	say_what_was_passed_over(replay->facts.name, report, error);
+	return host(daemon, journal, replay, error);
+}
+
 /* Returns whether the journal is past. */
 static bool recover(struct daemon *daemon, const char *journal)
 {
@@ -421,8 +465,7 @@ static bool recover(struct daemon *daemon, const char *journal)
 	if (r == -ENODATA || (!r && !replay.is_ready)) {
 		remove_unfinished(daemon, journal);
 	} else if (!r && !replay.is_released) {
-		say_what_was_passed_over(replay.facts.name, &report, &error);
-		r = host(daemon, journal, &replay, &error);
+		r = recover_vm(daemon, journal, &replay, &report, &error);
 	}
 	if (r < 0 && r != -ENODATA)
 		give_up(daemon, journal, &error);

@@ -195,7 +195,7 @@ static enum kvmattr_status check_name(struct daemon *daemon, const char *name, c
 				      "a VM named '%s' is registered already (PID %d)%s", name,
 				      hosted->owner ? hosted->owner->pid : 0,
 				      hosted_vm_has_owner(hosted)
-					      ? ""
+					      ? "; end that VMM, or choose another name"
 					      : "; the daemon was restarted and waits for it to "
 						"come back");
 	if (recovery_find_unrecovered(daemon, name, text, size))
@@ -236,6 +236,11 @@ static struct hosted_vm *take_in(struct session *owner, const struct wire_regist
 	return hosted;
 }
 
+static bool has_lost_owner(const struct hosted_vm *hosted)
+{
+	return hosted->owner && session_has_hung_up(hosted->owner);
+}
+
 /*
  * A VMM that ended its VM, or lost it, and registers it anew does not have to wait for the turns in
  * which the old owner would be heard to be gone, and the old VM be released.
@@ -247,13 +252,15 @@ static void let_go_of_former(struct daemon *daemon, const char *name,
 
 	for (hosted = LIST_FIRST(&daemon->vms); hosted; hosted = next) {
 		next = LIST_NEXT(hosted, list);
+		/* in this order: to compare descriptors takes long, and there may be thousands */
+		if (!hosted->is_doomed && !has_lost_owner(hosted))
+			continue;
 		if (strcmp(hosted->name, name) != 0 && !view_fds_has_any(hosted, fds))
 			continue;
-		if (!hosted->is_doomed && hosted->owner && session_has_hung_up(hosted->owner))
+		if (!hosted->is_doomed)
 			session_close(hosted->owner, KVMATTR_NO_VM,
 				      "the peer closed the connection");
-		if (hosted->is_doomed)
-			hosted_vm_let_go(hosted);
+		hosted_vm_let_go(hosted);
 	}
 }
 

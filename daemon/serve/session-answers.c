@@ -113,13 +113,22 @@ static int send_answer(struct session *session)
 	return 0;
 }
 
+static bool has_to_answer(const struct session *session)
+{
+	if (session->socket < 0 || session->answered_seqno >= session->settled_seqno)
+		return false;
+	/* Behind what was said before, as RESUMED: send_unsent() comes here again. */
+	if (session->unsent)
+		return false;
+	/* What a dead daemon wrote may not be on the disk: when it is, all are flushed. */
+	return !session->has_old_answers || !session->hosted->recovered_number;
+}
+
 void session_flush(struct session *session)
 {
 	int r = 0;
 
-	/* Behind what was said before, as RESUMED: send_unsent() comes here again. */
-	while (session->socket >= 0 && !session->unsent && !r &&
-	       session->answered_seqno < session->settled_seqno)
+	while (!r && has_to_answer(session))
 		r = send_answer(session);
 	if (r == -EAGAIN)
 		event_add(session->writable, NULL);

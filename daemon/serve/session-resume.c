@@ -45,6 +45,7 @@ struct session *session_recover(struct hosted_vm *hosted, struct replay_session 
 	session->settled_seqno = recorded->settled_seqno;
 	session->answered_seqno = recorded->settled_seqno;
 	session->commit = vm_commit(hosted->vm);
+	session->has_old_answers = true;
 	session->n_begun = recorded->n_in_force;
 	session->begun = recorded->next;
 	session->begun_n_total = recorded->next_n_total;
@@ -168,9 +169,21 @@ static void take_fds(struct hosted_vm *hosted, const struct resumption *resumpti
 
 /* ---- RESUME --------------------------------------------------------------------------------- */
 
+/* Whoever took away a journal's end would bring this about as well: so it is said. */
+static void say_if_behind(const struct session *session, uint64_t answered)
+{
+	if (answered > session->settled_seqno)
+		log_vm(LOG_LEVEL_INFO, session->hosted->name,
+		       "session %" PRIu64 " (%s, PID %d) has answers up to seqno %" PRIu64
+		       ", its journal up to %" PRIu64
+		       ": those between are taken for refusals that were not written down",
+		       session->id, session->peer, session->pid, answered, session->settled_seqno);
+}
+
 /* What the peer has, and what it is told again. */
 static void take_up(struct session *session, uint64_t answered)
 {
+	session->has_old_answers = answered < session->settled_seqno;
 	/* Refused while the journal could not be written, and the peer was told so. */
 	if (answered > session->settled_seqno) {
 		session->settled_seqno = answered;
@@ -224,6 +237,7 @@ static void go_on(struct session *session, struct session *target,
 		record_peer(target);
 		session_keep_fd(target);
 	}
+	say_if_behind(target, resumption->message.answered);
 	take_up(target, resumption->message.answered);
 	log_vm(target->actor.is_owner ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, hosted->name,
 	       "session %" PRIu64 " (%s, PID %d) goes on over %s connection, behind seqno %" PRIu64,

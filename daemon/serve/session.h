@@ -69,6 +69,7 @@ struct session {
 	size_t n_told_failures; /* of these, that the peer was told */
 	size_t failures_capacity;
 	uint64_t forgotten_seqno; /* the last of those that are not there any more */
+	bool has_old_answers;     /* to tell, of a former life of the daemon */
 	/*
 	 * What of the update behind settled_seqno came into force in a former life of the daemon.
 	 */

@@ -210,7 +210,9 @@ void vm_journal_note_refused(struct vm_journal *journal, uint64_t session,
 void vm_journal_note_session_closed(struct vm_journal *journal, uint64_t id)
 {
 	journal_notes_add_session_closed(&journal->notes, id);
-	consider_notes(journal);
+	/* or the next daemon would wait for its peer for as long as the VM is there */
+	if (!journal->write_error)
+		(void)!vm_journal_write_notes(journal);
 }
 
 /* ---- Batches -------------------------------------------------------------------------------- */
@@ -357,6 +359,6 @@ int vm_journal_record(struct vm_journal *journal, const struct vm_batch *batch,
 		is_batch_open = true;
 	}
 	settle(journal, is_batch_open);
-	*ret_durable = journal->syncer ? journal->last_number : 0;
+	*ret_durable = vm_journal_recorded(journal);
 	return 0;
 }

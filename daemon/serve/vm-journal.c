@@ -146,15 +146,6 @@ static int open_files(struct vm_journal *journal, struct journal_error *ret_erro
 	return 0;
 }
 
-static void make_name(struct vm_journal *journal, const struct journal_identity *identity)
-{
-	int n = snprintf(journal->name, sizeof(journal->name), "%s.", journal->vm);
-
-	for (int i = 0; i < 8; i++)
-		n += snprintf(journal->name + n, sizeof(journal->name) - (size_t)n, "%02x",
-			      identity->life_id[i]);
-}
-
 static int create(struct vm_journal *journal, const struct vm_record_registered *facts,
 		  const struct wire_view *views, const struct vm_record_session *owner)
 {
@@ -167,7 +158,7 @@ static int create(struct vm_journal *journal, const struct vm_record_registered 
 	if (getrandom(identity.life_id, sizeof(identity.life_id), 0) !=
 	    (ssize_t)sizeof(identity.life_id))
 		return -EIO;
-	make_name(journal, &identity);
+	vm_journal_make_name(journal->vm, &identity, journal->name);
 	r = journal_create(journals->directory_fd, journal->name, &identity, options_of(journals),
 			   &journal->journal);
 	if (r < 0)
@@ -226,8 +217,9 @@ static int reopen(struct vm_journal *journal, const struct replay *replay,
 	journal->is_batch_open = replay->settled < replay->number;
 	if (journal->syncer) {
 		/*
-		 * Peers that come back are told at once of what the dead daemon wrote.  If it
-		 * fails, so does the thread's next one, and that is covered.
+		 * What the dead daemon wrote may be in the kernel's memory only.  Here, so that not
+		 * all segments of all VMs are open at once; if it fails, so does the thread's next
+		 * one, and that is covered.
 		 */
 		(void)!journal_sync(journal->journal);
 		journal_syncer_want(journal->syncer, journal->last_number);
@@ -342,6 +334,11 @@ const char *vm_journal_name(const struct vm_journal *journal)
 const struct journal_identity *vm_journal_identity(const struct vm_journal *journal)
 {
 	return journal_identity(journal->journal);
+}
+
+uint64_t vm_journal_recorded(const struct vm_journal *journal)
+{
+	return journal->syncer ? journal->last_number : 0;
 }
 
 struct vm_journal_status vm_journal_status(const struct vm_journal *journal)

@@ -56,8 +56,8 @@ __attribute__((warn_unused_result)) int vm_journal_create(struct vm_journals *jo
 							  const struct vm_journal_ops *ops,
 							  void *context, struct vm_journal **ret);
 /*
- * Goes on with a journal that was replayed whole.  0 or a negative errno with *ret_error, and the
- * journal is as it was.
+ * Goes on with a journal that was replayed whole.  What is in it counts as durable when durable()
+ * says so.  0 or a negative errno with *ret_error, and the journal is as it was.
  */
 __attribute__((warn_unused_result)) int vm_journal_reopen(struct vm_journals *journals,
 							  const char *name,
@@ -93,7 +93,9 @@ size_t vm_journal_memory(const struct vm_journal *journal);
 __attribute__((warn_unused_result)) int vm_journal_write_session(
 	struct vm_journal *journal, const struct vm_record_session *session);
 __attribute__((warn_unused_result)) int vm_journal_write_ready(struct vm_journal *journal);
-/* Goes with the next write. */
+/* durable() is told this number when all that was written is on the disk; 0: nobody waits for it. */
+uint64_t vm_journal_recorded(const struct vm_journal *journal);
+/* Writes at once, too; where that fails, it goes with the next write. */
 void vm_journal_note_session_closed(struct vm_journal *journal, uint64_t id);
 
 const char *vm_journal_name(const struct vm_journal *journal);

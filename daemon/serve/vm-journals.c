@@ -94,6 +94,16 @@ void vm_journals_close(struct vm_journals *journals)
 	journals->directory_fd = -1;
 }
 
+void vm_journal_make_name(const char *vm, const struct journal_identity *identity,
+			  char name[VM_JOURNAL_NAME_SIZE])
+{
+	int n = snprintf(name, VM_JOURNAL_NAME_SIZE, "%s.", vm);
+
+	for (int i = 0; i < N_DIGITS / 2; i++)
+		n += snprintf(name + n, VM_JOURNAL_NAME_SIZE - (size_t)n, "%02x",
+			      identity->life_id[i]);
+}
+
 bool vm_journal_is_name(const char *name)
 {
 	const char *dot = strrchr(name, '.');
@@ -370,7 +380,6 @@ void vm_journals_forget_past(struct vm_journals *journals)
 	memcpy(forgetting->boot_id, journals->boot_id, sizeof(forgetting->boot_id));
 	forgetting->max_past = journals->max_past;
 	take_down_open(forgetting, journals);
-	journals->forgetting =
-		archivist_submit(journals->archivist, ARCHIVIST_BACKGROUND, geteuid(), run, done,
-				 forgetting);
+	journals->forgetting = archivist_submit(journals->archivist, ARCHIVIST_BACKGROUND,
+						geteuid(), run, done, forgetting);
 }

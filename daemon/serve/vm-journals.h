@@ -21,6 +21,7 @@ struct archivist;
 struct archivist_job;
 struct event_base;
 struct journal_error;
+struct journal_identity;
 struct vm_journal;
 
 enum durability { DURABILITY_PROCESS, DURABILITY_POWER };
@@ -55,6 +56,9 @@ __attribute__((warn_unused_result)) int vm_journals_open(struct vm_journals *jou
 /* When all journals are closed and the archivist is gone. */
 void vm_journals_close(struct vm_journals *journals);
 
+/* What the directory of that VM's journal is called. */
+void vm_journal_make_name(const char *vm, const struct journal_identity *identity,
+			  char name[VM_JOURNAL_NAME_SIZE]);
 /* Is this what a journal's directory is called?  Others are nobody's, and left alone. */
 bool vm_journal_is_name(const char *name);
 

@@ -47,6 +47,7 @@ integration_tests += \
 	tests/integration/test-metrics-promtool \
 	tests/integration/test-operate \
 	tests/integration/test-operate-updates \
+	tests/integration/test-power \
 	tests/integration/test-reconnect \
 	tests/integration/test-quotas \
 	tests/integration/test-recovery \
@@ -81,12 +82,14 @@ check_LTLIBRARIES += tests/integration/libharness.la
 endif
 tests_integration_libharness_la_SOURCES = \
 	tests/integration/control-client.c tests/integration/control-client.h \
+	tests/integration/ctl-guest.c tests/integration/ctl-guest.h \
 	tests/integration/ctl-program.c tests/integration/ctl-program.h \
 	tests/integration/event-client.c tests/integration/event-client.h \
 	tests/integration/fake-manager.c tests/integration/fake-manager.h \
 	tests/integration/harness.c tests/integration/harness.h \
-	tests/integration/lone-agent.c tests/integration/lone-agent.h \
 	tests/integration/known-guest.c tests/integration/known-guest.h \
+	tests/integration/limited-users.c tests/integration/limited-users.h \
+	tests/integration/lone-agent.c tests/integration/lone-agent.h \
 	tests/integration/migration.c tests/integration/migration.h \
 	tests/integration/other-users.c tests/integration/other-users.h \
 	tests/integration/program.c tests/integration/program.h \
@@ -101,4 +104,9 @@ tests_integration_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS) $(JSON
 tests_integration_libharness_la_LIBADD = client/libsimvm.la client/libkvmattr.la \
 	protocol/libprotocol.la $(CHECK_LIBS) $(JSON_C_LIBS)
 
+tests_integration_test_power_SOURCES = tests/integration/test-power.c \
+	tests/integration/faulty-disk.c tests/integration/faulty-disk.h
+tests_integration_test_power_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS) $(JSON_C_CFLAGS) \
+	$(SECCOMP_CFLAGS)
+tests_integration_test_power_LDADD = $(LDADD) $(SECCOMP_LIBS)
 tests_integration_test_sandbox_LDADD = daemon/libsandbox.la $(LDADD)

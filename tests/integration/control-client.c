@@ -219,7 +219,7 @@ struct daemon_state daemon_state_now(const struct kvmattrd *d, struct control_cl
 void expect_state(const struct kvmattrd *d, struct control_client *client,
 		  const struct daemon_state *before)
 {
-	uint64_t until = harness_now_ms() + (uint64_t)2000 * harness_patience();
+	uint64_t until = harness_now_ms() + (uint64_t)5000 * harness_patience();
 	struct daemon_state now = daemon_state_now(d, client);
 
 	/* fewer: a connection that came before was not quite closed then */

@@ -28,13 +28,18 @@ void ctl_expect(const char *const *command_line, int status, const char *out, co
 	program_forget(&result);
 }
 
-struct json_object *ctl_json(const char *const *command_line)
+struct json_object *ctl_expect_json(const char *const *command_line, int status)
 {
 	struct program_result result = program_run(command_line);
 	struct json_object *object = json_tokener_parse(result.out);
 
-	ck_assert_msg(result.status == CTL_DONE && object, "it ended with %d: %s%s", result.status,
+	ck_assert_msg(result.status == status && object, "it ended with %d: %s%s", result.status,
 		      result.out, result.err);
 	program_forget(&result);
 	return object;
+}
+
+struct json_object *ctl_json(const char *const *command_line)
+{
+	return ctl_expect_json(command_line, CTL_DONE);
 }

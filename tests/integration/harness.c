@@ -195,13 +195,18 @@ void kvmattrd_discard(struct kvmattrd *d)
 
 /* ---- The daemon ---------------------------------------------------------------------------- */
 
-static void write_configuration(const char *path, const char *text)
+/* Returns its path; until the next call. */
+static const char *write_configuration(const struct kvmattrd *d, const char *text)
 {
-	FILE *file = fopen(path, "we");
+	static char path[64];
+	FILE *file;
 
+	snprintf(path, sizeof(path), "%s/kvmattrd.conf", d->directory);
+	file = fopen(path, "we");
 	ck_assert_ptr_nonnull(file);
 	ck_assert_int_ge(fputs(text, file), 0);
 	ck_assert_int_eq(fclose(file), 0);
+	return path;
 }
 
 __attribute__((noreturn)) static void become_daemon(const struct kvmattrd *d, const char *config,
@@ -249,17 +254,25 @@ __attribute__((noreturn)) static void become_daemon(const struct kvmattrd *d, co
 	_exit(127);
 }
 
-static bool takes_connections(const char *path, int type)
+/*
+ * A client that says nothing and goes is let go of, by a daemon that has recovered what there was.
+ * So it is none of those that a test counts, and neither are its descriptors.
+ */
+static bool lets_clients_go(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-	bool takes;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char text[256]; /* that this client may not come in */
+	bool lets_go;
 
 	ck_assert_int_ge(fd, 0);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	takes = !connect(fd, (struct sockaddr *)&address, sizeof(address));
+	lets_go = !connect(fd, (struct sockaddr *)&address, sizeof(address)) &&
+		  !shutdown(fd, SHUT_WR);
+	while (lets_go && recv(fd, text, sizeof(text), 0) > 0)
+		;
 	close(fd);
-	return takes;
+	return lets_go;
 }
 
 static bool has_ended(pid_t pid)
@@ -274,21 +287,18 @@ static bool serves(const struct kvmattrd *d, unsigned int n_ready_before)
 {
 	if (d->manager)
 		return fake_manager_count_ready(d->manager) > n_ready_before;
-	return takes_connections(d->control_socket, SOCK_STREAM);
+	return lets_clients_go(d->control_socket);
 }
 
 static void launch(struct kvmattrd *d, const char *configuration, bool is_strict)
 {
-	char path[64];
 	unsigned int n_ready = d->manager ? fake_manager_count_ready(d->manager) : 0;
+	const char *path = configuration ? write_configuration(d, configuration) : NULL;
 
-	snprintf(path, sizeof(path), "%s/kvmattrd.conf", d->directory);
-	if (configuration)
-		write_configuration(path, configuration);
 	d->pid = fork();
 	ck_assert_int_ge(d->pid, 0);
 	if (!d->pid)
-		become_daemon(d, configuration ? path : NULL, is_strict);
+		become_daemon(d, path, is_strict);
 	EVENTUALLY(START_TIMEOUT_MS, has_ended(d->pid) || serves(d, n_ready));
 	ck_assert_msg(!has_ended(d->pid), "the daemon ended instead of serving");
 }
@@ -309,6 +319,12 @@ struct kvmattrd *kvmattrd_start(const char *configuration)
 
 	kvmattrd_launch(d, configuration);
 	return d;
+}
+
+void kvmattrd_reload(const struct kvmattrd *d, const char *configuration)
+{
+	write_configuration(d, configuration);
+	ck_assert_int_eq(kill(d->pid, SIGHUP), 0);
 }
 
 void kvmattrd_kill(struct kvmattrd *d)
@@ -358,7 +374,8 @@ unsigned int kvmattrd_count_fds(const struct kvmattrd *d)
 	return n;
 }
 
-long kvmattrd_resident_kib(const struct kvmattrd *d)
+/* A number of /proc/PID/status that the kernel tells in KiB. */
+static long kib_of(const struct kvmattrd *d, const char *key)
 {
 	char path[32], line[128];
 	long kib = -1;
@@ -368,11 +385,21 @@ long kvmattrd_resident_kib(const struct kvmattrd *d)
 	file = fopen(path, "re");
 	ck_assert_ptr_nonnull(file);
 	while (fgets(line, sizeof(line), file))
-		if (!strncmp(line, "VmRSS:", 6))
-			kib = strtol(line + 6, NULL, 10);
+		if (!strncmp(line, key, strlen(key)))
+			kib = strtol(line + strlen(key), NULL, 10);
 	fclose(file);
 	ck_assert_int_gt(kib, 0);
 	return kib;
+}
+
+long kvmattrd_resident_kib(const struct kvmattrd *d)
+{
+	return kib_of(d, "VmRSS:");
+}
+
+long kvmattrd_most_resident_kib(const struct kvmattrd *d)
+{
+	return kib_of(d, "VmHWM:");
 }
 
 char *kvmattrd_read_log(const struct kvmattrd *d)

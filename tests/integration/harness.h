@@ -68,12 +68,17 @@ void harness_pause(void);
 
 /* A directory for a test, and for as long as it lasts; no daemon is started yet. */
 struct kvmattrd *kvmattrd_prepare(void);
-/* Starts the daemon there and waits until it serves; configuration: a file's text, or NULL. */
+/*
+ * Starts the daemon there and waits until it serves: what was there is recovered, and it has no
+ * client.  configuration: a file's text, or NULL.
+ */
 void kvmattrd_launch(struct kvmattrd *daemon, const char *configuration);
 /* The same without --allow-simulated. */
 void kvmattrd_launch_strict(struct kvmattrd *daemon);
 /* Prepares and launches. */
 struct kvmattrd *kvmattrd_start(const char *configuration);
+/* The configuration that it was launched with is this one now; it is asked to read it anew. */
+void kvmattrd_reload(const struct kvmattrd *daemon, const char *configuration);
 /* Kills it; kvmattrd_launch() starts the next one in the same place. */
 void kvmattrd_kill(struct kvmattrd *daemon);
 /* Asks it to stop, which it does with 0, and leaves no sockets behind, but to a manager. */
@@ -87,8 +92,9 @@ void kvmattrd_discard(struct kvmattrd *daemon);
 void harness_die_with_parent(void);
 
 unsigned int kvmattrd_count_fds(const struct kvmattrd *daemon);
-/* What it has in memory; of little meaning under a wrapper or with sanitizers. */
+/* What it has in memory, and the most that it had; of little meaning with a wrapper, sanitizers. */
 long kvmattrd_resident_kib(const struct kvmattrd *daemon);
+long kvmattrd_most_resident_kib(const struct kvmattrd *daemon);
 /* The log so far; the caller's to free. */
 char *kvmattrd_read_log(const struct kvmattrd *daemon);
 bool kvmattrd_has_logged(const struct kvmattrd *daemon, const char *part);

@@ -39,13 +39,31 @@ void known_guest_stop(void)
 	kvmattrd_stop(known.daemon);
 }
 
+/* In the list of journals. */
+static bool is_journal_released(void)
+{
+	struct json_object *list = control_call(known.control, "journal.list", "{}");
+	struct json_object *journals = json_at(list, "journals");
+	bool is = false;
+
+	for (size_t i = 0; i < json_object_array_length(journals); i++) {
+		struct json_object *entry = json_object_array_get_idx(journals, i);
+
+		is |= !strcmp(json_text_at(entry, "journal"), known.journal) &&
+		      !strcmp(json_text_at(entry, "state"), "released");
+	}
+	json_object_put(list);
+	return is;
+}
+
 void known_guest_release(void)
 {
 	kvmattr_close(known.agent);
 	kvmattr_close(known.second);
 	simulated_vmm_stop(known.vmm);
 	known.vmm = NULL;
-	EVENTUALLY(5000, !control_has_vm(known.control, "guest"));
+	/* Nobody sees the VM any more before its journal is ended, which takes a turn. */
+	EVENTUALLY(5000, is_journal_released());
 }
 
 /* ---- States --------------------------------------------------------------------------------- */

@@ -29,7 +29,7 @@ struct known_guest {
 extern struct known_guest known;
 void known_guest_start(void);
 void known_guest_stop(void);
-/* The VM is gone: what is left is its journal. */
+/* The VM is gone: what is left is its journal, which says so. */
 void known_guest_release(void);
 
 /* journal.state_at says what stood at the commit, whether asked at once or a few runs at a time. */

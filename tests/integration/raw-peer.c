@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define RECEIVE_TIMEOUT_MS 3000
+#define RECEIVE_TIMEOUT_MS 10000
 
 /* ---- Sockets ------------------------------------------------------------------------------- */
 

@@ -9,23 +9,16 @@
 struct kvmattrd *d;
 struct control_client *control;
 
-/* It takes connections before it has recovered anything; it answers behind that. */
-static void await_answers(void)
-{
-	control = control_connect(d);
-	json_object_put(control_call(control, "daemon.get", "{}"));
-}
-
 void start(const char *configuration)
 {
 	d = kvmattrd_start(configuration);
-	await_answers();
+	control = control_connect(d);
 }
 
 void launch(const char *configuration)
 {
 	kvmattrd_launch(d, configuration);
-	await_answers();
+	control = control_connect(d);
 }
 
 void kill_daemon(void)

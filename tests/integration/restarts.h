@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How long a VM may be there that is to be released at once. */
-#define GONE_MS 1000
+/* How long a VM may be there that is to be released at once: no grace is waited for (30 s). */
+#define GONE_MS 5000
 
 /* The daemon that runs, and a client of its control socket. */
 extern struct kvmattrd *d;

@@ -366,7 +366,7 @@ START_TEST(an_agent_that_is_killed_leaves_its_updates_and_everyone_else_alone)
 		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 		ck_assert(WIFSIGNALED(status));
 	}
-	EVENTUALLY(1000, kvmattrd_count_fds(d) == n_fds);
+	EVENTUALLY(5000, kvmattrd_count_fds(d) <= n_fds);
 	expect_pages(vmm, 0, 0, 64, KVMATTR_R);
 	expect_ok(vmm->owner, protect_range(vmm->owner, 1, KVMATTR_RX, 32, 64));
 	expect_pages(vmm, 0, 0, 32, KVMATTR_R);

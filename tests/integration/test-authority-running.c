@@ -9,7 +9,6 @@
 #include "tests/integration/simulated-vmm.h"
 
 #include <check.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,16 +37,12 @@ static void expect_refused_at_the_door(uid_t uid)
 
 static void reload(const char *text, const char *said)
 {
-	char path[64];
-	FILE *file;
+	char configuration[256];
 
-	snprintf(path, sizeof(path), "%s/kvmattrd.conf", d->directory);
-	file = fopen(path, "we");
-	ck_assert_ptr_nonnull(file);
-	fprintf(file, "[daemon]\nsocket-mode = 0666\n[authority]\n%s", text);
-	ck_assert_int_eq(fclose(file), 0);
+	snprintf(configuration, sizeof(configuration),
+		 "[daemon]\nsocket-mode = 0666\n[authority]\n%s", text);
 	ck_assert_int_eq(truncate(d->log_path, 0), 0);
-	ck_assert_int_eq(kill(d->pid, SIGHUP), 0);
+	kvmattrd_reload(d, configuration);
 	EVENTUALLY(5000, kvmattrd_has_logged(d, said));
 }
 

@@ -49,21 +49,6 @@ static const struct role {
 
 static struct kvmattrd *d;
 
-/* Once the harness, which looked whether the daemon serves, is gone from it. */
-static struct control_client *connect_alone(void)
-{
-	struct control_client *client = control_connect(d);
-	bool is_alone = false;
-
-	while (!is_alone) {
-		struct json_object *answer = control_call(client, "daemon.get", "{}");
-
-		is_alone = json_number_at(answer, "counters.clients") == 1;
-		json_object_put(answer);
-	}
-	return client;
-}
-
 static void become(const struct role *role)
 {
 	ck_assert_int_eq(setgroups(1, &role->other_gid), 0);
@@ -357,7 +342,7 @@ START_TEST(every_method_is_for_those_whom_its_role_s_setting_lists)
 
 	d = other_users_start(settings);
 	make_table();
-	control = connect_alone();
+	control = control_connect(d);
 	before = daemon_state_now(d, control);
 	answer = control_call(control, "rpc.methods", "{}");
 	methods = json_at(answer, "methods");
@@ -560,7 +545,7 @@ START_TEST(every_message_is_for_whom_the_settings_list_or_who_holds_the_descript
 
 	d = other_users_start(settings);
 	make_table();
-	control = connect_alone();
+	control = control_connect(d);
 	before = daemon_state_now(d, control);
 	vmms = start_vms();
 	for_each_role(try_messages);

@@ -506,7 +506,7 @@ START_TEST(a_vm_that_is_gone_is_gone_from_every_answer)
 	kvmattr_close(agent);
 	agent = NULL;
 	simulated_vmm_stop(guest);
-	EVENTUALLY(1000, !control_has_vm(control, "guest"));
+	EVENTUALLY(5000, !control_has_vm(control, "guest"));
 	control_expect_error(control, "map.effective", "{\"vm\":\"guest\"}", STATUS(NO_VM),
 			     "registered (1): other");
 	result = control_call(control, "stats.get", "{}");

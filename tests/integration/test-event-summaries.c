@@ -44,9 +44,9 @@ START_TEST(batches_are_summed_up_once_a_second_and_nothing_is_left_out)
 
 		ck_assert_str_eq(json_text_at(params, "event"), "batch.committed");
 		ck_assert_str_eq(json_text_at(params, "vm"), "guest");
-		/* the two clocks may differ by a little */
+		/* the first may have been told late, the second in time */
 		if (told_us)
-			ck_assert_int_ge(json_number_at(params, "time_us") - told_us, 980000);
+			ck_assert_int_ge(json_number_at(params, "time_us") - told_us, 500000);
 		told_us = json_number_at(params, "time_us");
 		data = json_at(params, "data");
 		ck_assert_int_eq(json_number_at(data, "first_commit"), commit + 1);
@@ -140,13 +140,14 @@ START_TEST(a_storm_of_faults_is_counted_rather_than_told)
 	enum { N_FAULTS = 1000, MAX_PER_S = 100 };
 	struct simulated_vmm *vmm = start_protected_guest();
 	struct event_client events = events_begin(d, "{\"events\":[\"fault.explained\"]}");
-	uint64_t started_ms = harness_now_ms();
+	uint64_t started_ms = harness_now_ms(), flooded_ms;
 	int64_t n_told = 0, n_counted = 0;
 
 	for (int i = 0; i < N_FAULTS; i++)
 		explain(vmm, 16, KVMATTR_WRITE, false);
+	flooded_ms = harness_now_ms();
 	/* of the next second */
-	while (harness_now_ms() - started_ms < 2100)
+	while (harness_now_ms() - flooded_ms < 1100)
 		harness_pause();
 	explain(vmm, 16, KVMATTR_WRITE, false);
 	while (n_told + n_counted < N_FAULTS + 1) {

@@ -317,7 +317,7 @@ START_TEST(a_vm_whose_executor_is_stuck_is_degraded_until_it_answers)
 	struct event_client events;
 	struct simulated_vmm *vmm;
 
-	start("[limits]\nexecutor-deadline-ms = 100\n");
+	start("[limits]\nexecutor-deadline-ms = 2000\n");
 	vmm = simulated_vmm_start(d, &guest);
 	expect_ok(vmm->owner, kvmattr_enable_layer(vmm->owner, 1, KVMATTR_RWX, 0));
 	events = events_begin(d, RARE);

@@ -209,25 +209,31 @@ START_TEST(where_kvm_refuses_it_stops_and_says_what_is_in_force)
 }
 END_TEST
 
-/* Imports all at once; false where another import is under way, for whose end one has to wait. */
-static bool imports_now(struct control_client *control, const struct image *image)
+/* A request for vm.import with the first n bytes of an image; the caller's to free. */
+static char *import_request(const struct image *image, size_t n)
 {
-	struct json_object *answer;
-	bool done;
-	char *call = migration_piece(image, 0, image->size), *line;
+	char *call = migration_piece(image, 0, n), *line;
 
 	ck_assert_int_gt(
 		asprintf(&line,
 			 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vm.import\",\"params\":%s}\n",
 			 call),
 		0);
-	answer = control_ask(control, line);
-	done = !json_has(answer, "error");
+	free(call);
+	return line;
+}
+
+/* Imports all at once; false where another import is under way, for whose end one has to wait. */
+static bool imports_now(struct control_client *control, const struct image *image)
+{
+	char *line = import_request(image, image->size);
+	struct json_object *answer = control_ask(control, line);
+	const bool done = !json_has(answer, "error");
+
 	if (!done)
 		ck_assert_int_eq(json_number_at(answer, "error.code"), STATUS(OPERATION_DENIED));
 	json_object_put(answer);
 	free(line);
-	free(call);
 	return done;
 }
 
@@ -235,25 +241,18 @@ START_TEST(whoever_imports_may_go_away_at_any_time)
 {
 	struct image image = migration_export(control_here, NULL);
 	struct daemon_state before;
-	char *line;
 
 	migration_start_target(&three_views);
 	before = daemon_state_now(there, control_there);
 	for (int i = 0; i < 10; i++) {
 		struct control_client *other = control_connect(there);
-		char *call = migration_piece(&image, 0, i % 2 ? image.size : image.size / 2);
+		char *line = import_request(&image, i % 2 ? image.size : image.size / 2);
 
-		ck_assert_int_gt(asprintf(&line,
-					  "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vm.import\","
-					  "\"params\":%s}\n",
-					  call),
-				 0);
 		control_send(other, line, strlen(line));
 		if (i > 5)
 			usleep(1000u * (unsigned int)i);
 		control_close(other);
 		free(line);
-		free(call);
 	}
 	expect_state(there, control_there, &before);
 	/* what has begun goes on without whoever began it, and comes to an end */
@@ -278,16 +277,12 @@ START_TEST(a_vm_that_goes_away_meanwhile_ends_its_import)
 {
 	pthread_t opener;
 	struct image image = migration_export(control_here, NULL);
-	char *call = migration_piece(&image, 0, image.size), *line;
+	char *call = migration_piece(&image, 0, image.size);
+	char *line = import_request(&image, image.size);
 	struct json_object *answer;
 
 	migration_start_target(&three_views);
 	simulated_vmm_close_gate(target);
-	ck_assert_int_gt(
-		asprintf(&line,
-			 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vm.import\",\"params\":%s}\n",
-			 call),
-		0);
 	control_send(control_there, line, strlen(line));
 	simulated_vmm_await_call(target);
 	/* another import has to wait for it */
@@ -314,6 +309,29 @@ START_TEST(a_vm_that_goes_away_meanwhile_ends_its_import)
 }
 END_TEST
 
+/* Where its policy is looked at beside the event loop, it ends behind everything else. */
+START_TEST(the_daemon_may_stop_at_any_time_of_an_import)
+{
+	struct image image = migration_export(control_here, NULL);
+	char *line = import_request(&image, image.size);
+
+	migration_start_target(&three_views);
+	for (unsigned int i = 0; i < 10; i++) {
+		control_send(control_there, line, strlen(line));
+		usleep(300 * i);
+		kvmattrd_terminate(there);
+		control_close(control_there);
+		kvmattrd_launch(there, NULL);
+		control_there = control_connect(there);
+		EVENTUALLY(10000, control_has_vm(control_there, "guest"));
+	}
+	EVENTUALLY(20000, imports_now(control_there, &image));
+	migration_expect_same_kernels();
+	free(line);
+	image_destroy(&image);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *exports = harness_make_case("export", 40),
@@ -330,5 +348,6 @@ int main(void)
 	tcase_add_test(imports, where_kvm_refuses_it_stops_and_says_what_is_in_force);
 	tcase_add_test(imports, whoever_imports_may_go_away_at_any_time);
 	tcase_add_test(imports, a_vm_that_goes_away_meanwhile_ends_its_import);
+	tcase_add_test(imports, the_daemon_may_stop_at_any_time_of_an_import);
 	return harness_run("export and import", (TCase *const[]){ exports, imports, NULL });
 }

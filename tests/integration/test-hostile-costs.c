@@ -120,7 +120,7 @@ START_TEST(pidfds_that_come_with_an_executors_answers_are_closed)
 		raw_send(vm.owner, &update, sizeof(update));
 		ck_assert_uint_eq(await_answer(&vm), 0);
 	}
-	ck_assert_uint_eq(kvmattrd_count_fds(siege.daemon), n_fds);
+	EVENTUALLY(5000, kvmattrd_count_fds(siege.daemon) <= n_fds);
 	close(sockets[1]);
 	raw_vm_close(&vm);
 	siege_end(&siege);
@@ -281,7 +281,7 @@ END_TEST
 /* Millions of runs of which it is not known what KVM holds: they are not counted one by one. */
 START_TEST(looking_at_a_vm_that_is_stuck_is_cheap)
 {
-	struct siege siege = siege_begin("[limits]\nexecutor-deadline-ms = 500\n");
+	struct siege siege = siege_begin("[limits]\nexecutor-deadline-ms = 2000\n");
 	struct raw_vm vm = start_large_vm(siege.daemon);
 	uint64_t started_ms,
 		seqno = fragment(&vm, 2,

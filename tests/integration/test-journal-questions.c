@@ -85,7 +85,7 @@ START_TEST(what_is_not_there_or_makes_no_sense_is_refused)
 		{ "journal.state_at", "{\"journal\":\"guest\",\"limit\":1025}", INVALID_PARAMS,
 		  "params.limit" },
 		{ "journal.state_at", "{\"journal\":\"guest\",\"page\":1}", INVALID_PARAMS,
-		  "no such parameter" },
+		  "is no parameter of" },
 		{ "journal.diff", "{\"journal\":\"guest\"}", INVALID_PARAMS, "params.from" },
 		{ "journal.diff", "{\"journal\":\"guest\",\"from\":1,\"to\":99}",
 		  STATUS(INVALID_PARAMETER), "there is no commit 99 yet" },
@@ -105,7 +105,7 @@ START_TEST(what_is_not_there_or_makes_no_sense_is_refused)
 		{ "journal.log", "{\"journal\":\"guest\",\"cursor\":12}", INVALID_PARAMS,
 		  "params.cursor" },
 		{ "journal.status", "{\"vm\":\"nobody\"}", STATUS(NO_VM), "nobody" },
-		{ "journal.list", "{\"vm\":\"guest\"}", INVALID_PARAMS, "no such parameter" },
+		{ "journal.list", "{\"vm\":\"guest\"}", INVALID_PARAMS, "is no parameter of" },
 	};
 
 	for (int i = 0; i < N(refused); i++)

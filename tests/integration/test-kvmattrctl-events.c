@@ -2,11 +2,7 @@
 /*
  * kvmattrctl events: what happened and what happens, through gaps and restarts.
  */
-#include "tests/integration/control-client.h"
-#include "tests/integration/ctl-program.h"
-#include "tests/integration/harness.h"
-#include "tests/integration/program.h"
-#include "tests/integration/simulated-vmm.h"
+#include "tests/integration/ctl-guest.h"
 
 #include <check.h>
 #include <errno.h>
@@ -14,25 +10,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct kvmattrd *d;
-static struct control_client *control;
-static struct simulated_vmm *guest;
-
-static void start(void)
-{
-	d = kvmattrd_start(NULL);
-	control = control_connect(d);
-	guest = simulated_vmm_start(d, &(struct simulated_vmm_options){ 0 });
-	expect_ok(guest->owner, kvmattr_enable_layer(guest->owner, 1, KVMATTR_RX, 0));
-}
-
-static void stop(void)
-{
-	simulated_vmm_stop(guest);
-	control_close(control);
-	kvmattrd_stop(d);
-}
 
 static int64_t count_subscriptions(void)
 {
@@ -69,7 +46,7 @@ START_TEST(what_happened_before_is_told_in_sentences_on_request)
 
 	expect_result(&result, CTL_DONE, "guest: registered: 16 MiB of RAM, VTLs 0, 1", "");
 	expect_result(&result, CTL_DONE, "guest: session 1 opened: owner, process", "");
-	expect_result(&result, CTL_DONE, "guest: layer 1 is in force: rx by default (commit 2)",
+	expect_result(&result, CTL_DONE, "guest: layer 1 is in force: rwx by default (commit 2)",
 		      "");
 	ck_assert_ptr_null(strchr(result.out, '\033'));
 	program_forget(&result);
@@ -182,13 +159,13 @@ int main(void)
 	TCase *seen = harness_make_case("seen", 30);
 	TCase *missed = harness_make_case("missed", 60);
 
-	tcase_add_checked_fixture(seen, start, stop);
+	tcase_add_checked_fixture(seen, ctl_guest_start, ctl_guest_stop);
 	tcase_add_test(seen, what_happened_before_is_told_in_sentences_on_request);
 	tcase_add_test(seen, what_happens_is_told_as_it_happens_until_it_is_interrupted);
 	tcase_add_test(seen, only_the_kinds_and_the_vm_that_were_asked_for_are_told);
 	tcase_add_test(seen, as_json_each_event_is_an_object_in_one_line);
 	tcase_add_test(seen, raw_is_what_the_daemon_sent_line_by_line);
-	tcase_add_checked_fixture(missed, start, stop);
+	tcase_add_checked_fixture(missed, ctl_guest_start, ctl_guest_stop);
 	tcase_add_test(missed,
 		       a_restart_of_the_daemon_is_said_and_nothing_of_the_new_one_is_missed);
 	tcase_add_test(missed,

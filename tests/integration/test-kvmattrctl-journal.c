@@ -3,10 +3,8 @@
  * kvmattrctl journal, export and import: what people and programs see, and what becomes of files
  * that were spoilt, with the exit status that the manual has for it.
  */
-#include "tests/integration/control-client.h"
-#include "tests/integration/harness.h"
-#include "tests/integration/program.h"
-#include "tests/integration/simulated-vmm.h"
+#include "tests/integration/ctl-guest.h"
+#include "tests/integration/terminal-program.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -18,66 +16,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* As the manual has it. */
-enum {
-	DONE = 0,
-	REFUSED = 1,
-	WRONG_COMMAND_LINE = 2,
-	UNREACHABLE = 3,
-	DAMAGED = 4,
-	UNREADABLE = 5
-};
+#define SEGMENT "0000000000000001.journal"
 
-#define MAX_WORDS 16
-#define SEGMENT   "0000000000000001.journal"
-
-static struct kvmattrd *d;
-static struct control_client *control;
-static struct simulated_vmm *guest;
 static char journal[128], vms[64], directory[256], file[320];
 
-static struct program_result run(const char *const *arguments)
-{
-	const char *argv[MAX_WORDS] = { KVMATTRCTL_PROGRAM, "--runtime-dir", d->runtime_dir };
-	int n = 3;
-
-	while (*arguments && n < MAX_WORDS - 1)
-		argv[n++] = *arguments++;
-	return program_run(argv);
-}
-
-#define RUN(...) run((const char *const[]){ __VA_ARGS__, NULL })
-
-static void expect_says(struct program_result result, int status, const char *out, const char *err)
-{
-	expect_result(&result, status, out, err);
-	program_forget(&result);
-}
-
-static struct json_object *run_json(int status, const char *const *arguments)
-{
-	struct program_result result = run(arguments);
-	struct json_object *object = json_tokener_parse(result.out);
-
-	ck_assert_msg(result.status == status && object, "it ended with %d: %s%s", result.status,
-		      result.out, result.err);
-	program_forget(&result);
-	return object;
-}
-
-#define RUN_JSON(status, ...) run_json(status, (const char *const[]){ "--json", __VA_ARGS__, NULL })
-
-/* Commits: 1 RAM, 2 the layer, 3 rx on pages 16 to 31, 4 none on 32 to 39. */
 static void start(void)
 {
 	struct json_object *status;
 
-	d = kvmattrd_start(NULL);
-	control = control_connect(d);
-	guest = simulated_vmm_start(d, &(struct simulated_vmm_options){ 0 });
-	expect_ok(guest->owner, kvmattr_enable_layer(guest->owner, 1, KVMATTR_RWX, 0));
-	expect_ok(guest->owner, protect_range(guest->owner, 1, KVMATTR_RX, 16, 16));
-	expect_ok(guest->owner, protect_range(guest->owner, 1, KVMATTR_NONE, 32, 8));
+	ctl_guest_start_protected();
 	status = control_call(control, "journal.status", "{\"vm\":\"guest\"}");
 	snprintf(journal, sizeof(journal), "%s", json_text_at(status, "journal"));
 	json_object_put(status);
@@ -88,13 +35,13 @@ static void start(void)
 
 static void stop(void)
 {
-	if (guest)
-		simulated_vmm_stop(guest);
+	if (d->pid > 0) {
+		ctl_guest_stop();
+		return;
+	}
+	simulated_vmm_stop(guest);
 	control_close(control);
-	if (d->pid > 0)
-		kvmattrd_stop(d);
-	else
-		kvmattrd_discard(d);
+	kvmattrd_discard(d);
 }
 
 /* The daemon is gone; its files are left. */
@@ -109,56 +56,57 @@ START_TEST(every_command_shows_what_there_is)
 {
 	char expected[200];
 
-	expect_says(RUN("journal", "status", "guest"), DONE, "Last commit         4", "");
-	expect_says(RUN("journal", "list"), DONE, journal, "");
-	expect_says(RUN("journal", "list"), DONE, "live", "");
-	expect_says(RUN("journal", "log", "guest"), DONE,
-		    "layer 1 allows VTL 0 rx on 16 pages from 0x10000", "");
-	expect_says(RUN("journal", "log", journal, "--since", "4", "--limit", "1"), DONE,
-		    "none on 8 pages", "");
-	expect_says(RUN("journal", "show", "guest", "--at", "3"), DONE,
-		    "what VTL 0 was allowed as of commit 3", "");
-	expect_says(RUN("journal", "show", "guest", "--at", "3"), DONE,
-		    "0x10000    0x20000     16    64 KiB  rx          shared", "");
-	expect_says(RUN("journal", "diff", "guest", "3"), DONE,
-		    "0x20000  0x28000      8  32 KiB  rwx     none", "");
-	expect_says(RUN("journal", "diff", journal, "1", "2"), DONE, "to 2", "");
-	expect_says(RUN("journal", "blame", "guest", "0x21000"), DONE, "It is now           none",
-		    "");
-	expect_says(RUN("journal", "blame", "guest", "0x21000"), DONE,
-		    "protect none, layer 1      rwx     none", "");
-	expect_says(RUN("journal", "blame", "guest", "0x21000", "--limit", "1"), DONE,
-		    "--limit shows more", "");
-	expect_says(RUN("journal", "blame", "guest", "4G"), DONE, "Nobody has set it", "");
+	ctl_expect(CTL(d, "journal", "status", "guest"), CTL_DONE, "Last commit         4", "");
+	ctl_expect(CTL(d, "journal", "list"), CTL_DONE, journal, "");
+	ctl_expect(CTL(d, "journal", "list"), CTL_DONE, "live", "");
+	ctl_expect(CTL(d, "journal", "log", "guest"), CTL_DONE,
+		   "layer 1 allows VTL 0 rx on 16 pages from 0x10000", "");
+	ctl_expect(CTL(d, "journal", "log", journal, "--since", "4", "--limit", "1"), CTL_DONE,
+		   "none on 8 pages", "");
+	ctl_expect(CTL(d, "journal", "show", "guest", "--at", "3"), CTL_DONE,
+		   "what VTL 0 was allowed as of commit 3", "");
+	ctl_expect(CTL(d, "journal", "show", "guest", "--at", "3"), CTL_DONE,
+		   "0x10000    0x20000     16    64 KiB  rx          shared", "");
+	ctl_expect(CTL(d, "journal", "diff", "guest", "3"), CTL_DONE,
+		   "0x20000  0x28000      8  32 KiB  rwx     none", "");
+	ctl_expect(CTL(d, "journal", "diff", journal, "1", "2"), CTL_DONE, "to 2", "");
+	ctl_expect(CTL(d, "journal", "blame", "guest", "0x21000"), CTL_DONE,
+		   "It is now           none", "");
+	ctl_expect(CTL(d, "journal", "blame", "guest", "0x21000"), CTL_DONE,
+		   "protect none, layer 1      rwx     none", "");
+	ctl_expect(CTL(d, "journal", "blame", "guest", "0x21000", "--limit", "1"), CTL_DONE,
+		   "--limit shows more", "");
+	ctl_expect(CTL(d, "journal", "blame", "guest", "4G"), CTL_DONE, "Nobody has set it", "");
 	snprintf(expected, sizeof(expected), "%s  whole", journal);
-	expect_says(RUN("journal", "verify", vms), DONE, expected, "");
+	ctl_expect(CTL(d, "journal", "verify", vms), CTL_DONE, expected, "");
 }
 END_TEST
 
 START_TEST(as_json_the_answers_are_for_programs)
 {
-	struct json_object *answer = RUN_JSON(DONE, "journal", "status", "guest");
+	struct json_object *answer = ctl_json(CTL(d, "--json", "journal", "status", "guest"));
 
 	ck_assert_int_eq(json_number_at(answer, "commit"), 4);
 	json_object_put(answer);
-	answer = RUN_JSON(DONE, "journal", "list");
+	answer = ctl_json(CTL(d, "--json", "journal", "list"));
 	ck_assert_str_eq(json_text_at(answer, "journals.0.journal"), journal);
 	json_object_put(answer);
-	answer = RUN_JSON(DONE, "journal", "log", "guest", "--since", "3", "--limit", "1");
+	answer = ctl_json(
+		CTL(d, "--json", "journal", "log", "guest", "--since", "3", "--limit", "1"));
 	ck_assert_int_eq(json_number_at(answer, "lines.0.commit"), 3);
 	ck_assert(json_boolean_at(answer, "more"));
 	json_object_put(answer);
-	answer = RUN_JSON(DONE, "journal", "show", "guest", "--at", "4", "--from", "0x20000",
-			  "--to", "0x28000");
+	answer = ctl_json(CTL(d, "--json", "journal", "show", "guest", "--at", "4", "--from",
+			      "0x20000", "--to", "0x28000"));
 	ck_assert_uint_eq(json_object_array_length(json_at(answer, "runs")), 1);
 	ck_assert_str_eq(json_text_at(answer, "runs.0.protection"), "none");
 	ck_assert_int_eq(json_number_at(answer, "commit"), 4);
 	json_object_put(answer);
-	answer = RUN_JSON(DONE, "journal", "diff", "guest", "2", "4");
+	answer = ctl_json(CTL(d, "--json", "journal", "diff", "guest", "2", "4"));
 	ck_assert_uint_eq(json_object_array_length(json_at(answer, "runs")), 2);
 	ck_assert_str_eq(json_text_at(answer, "runs.0.after"), "rx");
 	json_object_put(answer);
-	answer = RUN_JSON(DONE, "journal", "blame", "guest", "0x10000");
+	answer = ctl_json(CTL(d, "--json", "journal", "blame", "guest", "0x10000"));
 	ck_assert_uint_eq(json_object_array_length(json_at(answer, "entries")), 3);
 	ck_assert_str_eq(json_text_at(answer, "entries.0.origin"), "session");
 	ck_assert_str_eq(json_text_at(answer, "now"), "rx");
@@ -176,13 +124,13 @@ START_TEST(a_past_of_many_runs_comes_whole)
 	expect_ok(guest->owner, kvmattr_protect(guest->owner, 1, KVMATTR_ALL_LOWER, KVMATTR_R, gfns,
 						(size_t)N(gfns), NULL));
 	/* no longer what it was, while it is asked for */
-	answer = RUN_JSON(DONE, "journal", "show", "guest");
+	answer = ctl_json(CTL(d, "--json", "journal", "show", "guest"));
 	ck_assert_uint_gt(json_object_array_length(json_at(answer, "runs")), 4000);
 	json_object_put(answer);
-	answer = RUN_JSON(DONE, "journal", "diff", "guest", "4", "5");
+	answer = ctl_json(CTL(d, "--json", "journal", "diff", "guest", "4", "5"));
 	ck_assert_uint_eq(json_object_array_length(json_at(answer, "runs")), (size_t)N(gfns));
 	json_object_put(answer);
-	answer = RUN_JSON(DONE, "journal", "log", "guest");
+	answer = ctl_json(CTL(d, "--json", "journal", "log", "guest"));
 	ck_assert(!json_boolean_at(answer, "more"));
 	json_object_put(answer);
 }
@@ -190,20 +138,27 @@ END_TEST
 
 START_TEST(what_cannot_be_asked_is_said_why)
 {
-	expect_says(RUN("journal", "show", "nobody"), REFUSED, "", "no VM is named \"nobody\"");
-	expect_says(RUN("journal", "show", "../vms"), REFUSED, "", "journal.list");
-	expect_says(RUN("journal", "show", "guest", "--at", "77"), REFUSED, "",
-		    "there is no commit 77 yet: the last is 4");
-	expect_says(RUN("journal", "show", "guest", "--at", "0"), WRONG_COMMAND_LINE, "", "--at");
-	expect_says(RUN("journal", "diff", "guest"), WRONG_COMMAND_LINE, "",
-		    "something is missing");
-	expect_says(RUN("journal", "diff", "guest", "x"), WRONG_COMMAND_LINE, "",
-		    "a commit is a number");
-	expect_says(RUN("journal", "diff", "guest", "1", "2", "3"), WRONG_COMMAND_LINE, "",
-		    "too many");
-	expect_says(RUN("journal", "blame", "guest", "here"), WRONG_COMMAND_LINE, "", "GPA");
-	expect_says(RUN("journal", "verify"), WRONG_COMMAND_LINE, "", "something is missing");
-	expect_says(RUN("journal", "frob"), WRONG_COMMAND_LINE, "", "journal verify");
+	ctl_expect(CTL(d, "journal", "show", "nobody"), CTL_IS_REFUSED, "",
+		   "no VM is named \"nobody\"");
+	ctl_expect(CTL(d, "journal", "show", "../vms"), CTL_IS_REFUSED, "", "journal.list");
+	ctl_expect(CTL(d, "journal", "show", "guest", "--at", "77"), CTL_IS_REFUSED, "",
+		   "there is no commit 77 yet: the last is 4");
+	ctl_expect(CTL(d, "journal", "log", "guest", "--since", "77"), CTL_DONE,
+		   "Nothing has happened since then.", "");
+	ctl_expect(CTL(d, "journal", "diff", "guest", "4", "4"), CTL_DONE, "Nothing changed.", "");
+	ctl_expect(CTL(d, "journal", "show", "guest", "--from", "1G"), CTL_DONE,
+		   "There was no RAM.", "");
+	ctl_expect(CTL(d, "journal", "show", "guest", "--at", "0"), CTL_WRONG_COMMAND_LINE, "",
+		   "--at");
+	ctl_expect(CTL(d, "journal", "diff", "guest"), CTL_WRONG_COMMAND_LINE, "",
+		   "something is missing");
+	ctl_expect(CTL(d, "journal", "diff", "guest", "x"), CTL_WRONG_COMMAND_LINE, "",
+		   "a commit is a number");
+	ctl_expect(CTL(d, "journal", "diff", "guest", "1", "2", "3"), CTL_WRONG_COMMAND_LINE, "",
+		   "too many");
+	ctl_expect(CTL(d, "journal", "blame", "guest", "here"), CTL_WRONG_COMMAND_LINE, "", "GPA");
+	ctl_expect(CTL(d, "journal", "verify"), CTL_WRONG_COMMAND_LINE, "", "something is missing");
+	ctl_expect(CTL(d, "journal", "frob"), CTL_WRONG_COMMAND_LINE, "", "journal verify");
 }
 END_TEST
 
@@ -238,10 +193,10 @@ START_TEST(a_journal_that_is_whole_ends_with_0)
 	struct json_object *answer;
 
 	leave_files();
-	expect_says(RUN("journal", "verify", directory), DONE, "whole", "");
+	ctl_expect(CTL(d, "journal", "verify", directory), CTL_DONE, "whole", "");
 	/* a part of it says nothing by itself */
-	expect_says(RUN("journal", "verify", file), DONE, "whole", "");
-	answer = RUN_JSON(DONE, "journal", "verify", vms);
+	ctl_expect(CTL(d, "journal", "verify", file), CTL_DONE, "whole", "");
+	answer = ctl_json(CTL(d, "--json", "journal", "verify", vms));
 	ck_assert_str_eq(json_text_at(answer, "journals.0.name"), journal);
 	ck_assert_str_eq(json_text_at(answer, "journals.0.state"), "whole");
 	ck_assert_int_eq(json_number_at(answer, "journals.0.commits"), 4);
@@ -257,7 +212,7 @@ START_TEST(a_journal_of_a_daemon_at_work_can_be_verified)
 {
 	for (uint64_t i = 0; i < 20; i++) {
 		expect_ok(guest->owner, protect_range(guest->owner, 1, KVMATTR_R, 1000 + 3 * i, 2));
-		expect_says(RUN("journal", "verify", directory), DONE, "", "");
+		ctl_expect(CTL(d, "journal", "verify", directory), CTL_DONE, "", "");
 	}
 }
 END_TEST
@@ -271,8 +226,8 @@ START_TEST(a_torn_tail_is_no_damage)
 	bytes = read_file(file, &size);
 	for (size_t cut = 1; cut < 32; cut += 5) {
 		write_file(file, bytes, size - cut);
-		expect_says(RUN("journal", "verify", vms), DONE, "torn", "");
-		expect_says(RUN("journal", "verify", vms), DONE, SEGMENT, "");
+		ctl_expect(CTL(d, "journal", "verify", vms), CTL_DONE, "torn", "");
+		ctl_expect(CTL(d, "journal", "verify", vms), CTL_DONE, SEGMENT, "");
 	}
 	free(bytes);
 }
@@ -293,9 +248,10 @@ START_TEST(damage_ends_with_4_and_says_where_and_what_to_do)
 		bytes[at] ^= 0x10;
 		write_file(file, bytes, size);
 		bytes[at] ^= 0x10;
-		expect_says(RUN("journal", "verify", vms), DAMAGED, SEGMENT, "");
-		expect_says(RUN("journal", "verify", vms), DAMAGED, "damaged", "");
-		answer = RUN_JSON(DAMAGED, "journal", "verify", directory);
+		ctl_expect(CTL(d, "journal", "verify", vms), CTL_IS_DAMAGED, SEGMENT, "");
+		ctl_expect(CTL(d, "journal", "verify", vms), CTL_IS_DAMAGED, "damaged", "");
+		answer = ctl_expect_json(CTL(d, "--json", "journal", "verify", directory),
+					 CTL_IS_DAMAGED);
 		ck_assert_str_eq(json_text_at(answer, "journals.0.state"), "damaged");
 		ck_assert_str_eq(json_text_at(answer, "findings.0.severity"), "damage");
 		ck_assert_str_eq(json_text_at(answer, "findings.0.file"), SEGMENT);
@@ -306,7 +262,7 @@ START_TEST(damage_ends_with_4_and_says_where_and_what_to_do)
 	/* a record that is gone from the middle */
 	memmove(bytes + size / 2, bytes + size / 2 + 8, size - size / 2 - 8);
 	write_file(file, bytes, size - 8);
-	expect_says(RUN("journal", "verify", vms), DAMAGED, "damaged", "");
+	ctl_expect(CTL(d, "journal", "verify", vms), CTL_IS_DAMAGED, "damaged", "");
 	free(bytes);
 }
 END_TEST
@@ -318,7 +274,7 @@ START_TEST(a_file_that_has_another_name_is_damage)
 	leave_files();
 	snprintf(other, sizeof(other), "%s/old.journal", directory);
 	ck_assert_int_eq(rename(file, other), 0);
-	expect_says(RUN("journal", "verify", directory), DAMAGED, "old.journal", "");
+	ctl_expect(CTL(d, "journal", "verify", directory), CTL_IS_DAMAGED, "old.journal", "");
 }
 END_TEST
 
@@ -327,19 +283,29 @@ START_TEST(what_cannot_be_read_ends_with_5)
 	char path[400];
 
 	leave_files();
-	expect_says(RUN("journal", "verify", "/nonexistent/x"), UNREADABLE, "cannot be found", "");
-	expect_says(RUN("journal", "verify", "/dev/null"), UNREADABLE, "unreadable", "");
-	expect_says(RUN("journal", "verify", d->runtime_dir), UNREADABLE, "unreadable", "");
+	ctl_expect(CTL(d, "journal", "verify", "/nonexistent/x"), CTL_IS_UNREADABLE,
+		   "cannot be found", "");
+	ctl_expect(CTL(d, "journal", "verify", "/dev/null"), CTL_IS_UNREADABLE, "unreadable", "");
 	ck_assert_int_eq(chmod(directory, 0755), 0);
-	expect_says(RUN("journal", "verify", directory), UNREADABLE, "lets others in", "");
+	ctl_expect(CTL(d, "journal", "verify", directory), CTL_IS_UNREADABLE, "lets others in", "");
 	ck_assert_int_eq(chmod(directory, 0700), 0);
 	ck_assert_int_eq(chmod(file, 0644), 0);
-	expect_says(RUN("journal", "verify", directory), UNREADABLE, "lets others in", "");
+	ctl_expect(CTL(d, "journal", "verify", directory), CTL_IS_UNREADABLE, "lets others in", "");
 	ck_assert_int_eq(chmod(file, 0600), 0);
 	snprintf(path, sizeof(path), "%s/link", vms);
 	ck_assert_int_eq(rename(file, path), 0);
 	ck_assert_int_eq(symlink(path, file), 0);
-	expect_says(RUN("journal", "verify", directory), UNREADABLE, SEGMENT, "");
+	ctl_expect(CTL(d, "journal", "verify", directory), CTL_IS_UNREADABLE, SEGMENT, "");
+}
+END_TEST
+
+START_TEST(nobody_is_told_to_remove_or_change_a_directory_that_is_no_journal)
+{
+	const char *const directories[] = { d->runtime_dir, d->state_dir, d->directory, "/" };
+
+	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++)
+		ctl_expect(CTL(d, "journal", "verify", directories[i]), CTL_IS_UNREADABLE,
+			   "this is no journal, and there are none in it", "");
 }
 END_TEST
 
@@ -353,8 +319,8 @@ START_TEST(damage_counts_for_more_than_what_cannot_be_read)
 	bytes[size / 2] ^= 1;
 	write_file(file, bytes, size);
 	free(bytes);
-	expect_says(RUN("journal", "verify", "/nonexistent", vms, "/dev/null"), DAMAGED,
-		    "unreadable", "");
+	ctl_expect(CTL(d, "journal", "verify", "/nonexistent", vms, "/dev/null"), CTL_IS_DAMAGED,
+		   "unreadable", "");
 }
 END_TEST
 
@@ -369,27 +335,27 @@ START_TEST(an_export_is_a_file_that_is_whole_and_never_another_one)
 	uint8_t *bytes, *again;
 
 	snprintf(path, sizeof(path), "%s/policy", d->directory);
-	expect_says(RUN("export", "guest", path), DONE, "Commit              4", "");
+	ctl_expect(CTL(d, "export", "guest", path), CTL_DONE, "Commit              4", "");
 	bytes = read_file(path, &size);
-	expect_says(RUN("export", "guest", path), UNREADABLE, "", "is there already");
+	ctl_expect(CTL(d, "export", "guest", path), CTL_IS_UNREADABLE, "", "is there already");
 	again = read_file(path, &size_again);
 	ck_assert_uint_eq(size, size_again);
 	ck_assert_mem_eq(bytes, again, size);
-	expect_says(RUN("journal", "verify", path), DONE, "whole", "");
+	ctl_expect(CTL(d, "journal", "verify", path), CTL_DONE, "whole", "");
 	/* nothing is left beside it */
 	listing = opendir(d->directory);
 	while ((entry = readdir(listing)))
 		ck_assert_msg(strncmp(entry->d_name, "policy.", 7) != 0, "%s", entry->d_name);
 	closedir(listing);
-	expect_says(RUN("export", "guest", "/nonexistent/policy"), UNREADABLE, "",
-		    "cannot be written");
-	expect_says(RUN("export", "nobody", "/nonexistent/policy"), REFUSED, "", "nobody");
+	ctl_expect(CTL(d, "export", "guest", "/nonexistent/policy"), CTL_IS_UNREADABLE, "",
+		   "cannot be written");
+	ctl_expect(CTL(d, "export", "nobody", "/nonexistent/policy"), CTL_IS_REFUSED, "", "nobody");
 	/* as it was */
 	snprintf(with_leftovers, sizeof(with_leftovers), "%s/earlier", d->directory);
-	expect_says(RUN("export", "guest", with_leftovers, "--at", "2"), DONE,
-		    "Commit              2", "");
-	expect_says(RUN("export", "guest", "/tmp/never", "--at", "99"), REFUSED, "",
-		    "there is no commit 99");
+	ctl_expect(CTL(d, "export", "guest", with_leftovers, "--at", "2"), CTL_DONE,
+		   "Commit              2", "");
+	ctl_expect(CTL(d, "export", "guest", "/tmp/never", "--at", "99"), CTL_IS_REFUSED, "",
+		   "there is no commit 99");
 	free(bytes);
 	free(again);
 }
@@ -405,8 +371,8 @@ START_TEST(what_was_exported_can_be_imported_and_nothing_else)
 
 	snprintf(path, sizeof(path), "%s/policy", d->directory);
 	snprintf(spoilt, sizeof(spoilt), "%s/spoilt", d->directory);
-	expect_says(RUN("export", "guest", path), DONE, "", "");
-	expect_says(RUN("import", "other", path), DONE, "In force at commit", "");
+	ctl_expect(CTL(d, "export", "guest", path), CTL_DONE, "", "");
+	ctl_expect(CTL(d, "import", "other", path), CTL_DONE, "In force at commit", "");
 	for (uint64_t gfn = 0; gfn < 100; gfn++)
 		ck_assert_uint_eq(simulated_vmm_page(guest, 0, gfn),
 				  simulated_vmm_page(other, 0, gfn));
@@ -417,16 +383,35 @@ START_TEST(what_was_exported_can_be_imported_and_nothing_else)
 		bytes[at] ^= 1;
 		write_file(spoilt, bytes, size);
 		bytes[at] ^= 1;
-		expect_says(RUN("journal", "verify", spoilt), DAMAGED, "damaged", "");
-		expect_says(RUN("import", "other", spoilt), DAMAGED, "", "cannot be imported");
+		ctl_expect(CTL(d, "journal", "verify", spoilt), CTL_IS_DAMAGED, "damaged", "");
+		ctl_expect(CTL(d, "import", "other", spoilt), CTL_IS_DAMAGED, "",
+			   "cannot be imported");
 	}
 	write_file(spoilt, bytes, size - 1);
-	expect_says(RUN("journal", "verify", spoilt), DAMAGED, "damaged", "");
-	expect_says(RUN("import", "other", "/nonexistent"), UNREADABLE, "", "cannot be read");
-	expect_says(RUN("import", "other", d->directory), UNREADABLE, "", "cannot be read");
-	expect_says(RUN("import", "nobody", path), REFUSED, "", "nobody");
+	ctl_expect(CTL(d, "journal", "verify", spoilt), CTL_IS_DAMAGED, "damaged", "");
+	ctl_expect(CTL(d, "import", "other", "/nonexistent"), CTL_IS_UNREADABLE, "",
+		   "cannot be read");
+	ctl_expect(CTL(d, "import", "other", d->directory), CTL_IS_UNREADABLE, "",
+		   "cannot be read");
+	ctl_expect(CTL(d, "import", "nobody", path), CTL_IS_REFUSED, "", "nobody");
 	simulated_vmm_stop(other);
 	free(bytes);
+}
+END_TEST
+
+START_TEST(on_a_terminal_it_says_what_an_import_does_and_asks)
+{
+	struct terminal_program program;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/policy", d->directory);
+	ctl_expect(CTL(d, "export", "guest", path), CTL_DONE, "", "");
+	program = terminal_program_start(CTL(d, "import", "guest", path), 80, 24);
+	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "VM guest will be reset"));
+	terminal_program_type(&program, "n\n");
+	ck_assert_int_eq(terminal_program_wait(&program), CTL_IS_REFUSED);
+	terminal_program_forget(&program);
+	ctl_expect(CTL(d, "journal", "status", "guest"), CTL_DONE, "Last commit         4", "");
 }
 END_TEST
 
@@ -437,8 +422,8 @@ START_TEST(an_import_that_is_refused_says_why)
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/policy", d->directory);
-	expect_says(RUN("export", "guest", path), DONE, "", "");
-	expect_says(RUN("import", "small", path), REFUSED, "", "other RAM: GFN 0x64");
+	ctl_expect(CTL(d, "export", "guest", path), CTL_DONE, "", "");
+	ctl_expect(CTL(d, "import", "small", path), CTL_IS_REFUSED, "", "other RAM: GFN 0x64");
 	simulated_vmm_stop(small);
 }
 END_TEST
@@ -460,10 +445,12 @@ int main(void)
 	tcase_add_test(verified, damage_ends_with_4_and_says_where_and_what_to_do);
 	tcase_add_test(verified, a_file_that_has_another_name_is_damage);
 	tcase_add_test(verified, what_cannot_be_read_ends_with_5);
+	tcase_add_test(verified, nobody_is_told_to_remove_or_change_a_directory_that_is_no_journal);
 	tcase_add_test(verified, damage_counts_for_more_than_what_cannot_be_read);
 	tcase_add_checked_fixture(moved, start, stop);
 	tcase_add_test(moved, an_export_is_a_file_that_is_whole_and_never_another_one);
 	tcase_add_test(moved, what_was_exported_can_be_imported_and_nothing_else);
+	tcase_add_test(moved, on_a_terminal_it_says_what_an_import_does_and_asks);
 	tcase_add_test(moved, an_import_that_is_refused_says_why);
 	return harness_run("kvmattrctl journal", (TCase *const[]){ shown, verified, moved, NULL });
 }

@@ -2,36 +2,14 @@
 /*
  * kvmattrctl where it acts: on a VM, on the daemon's log, on what is counted.
  */
-#include "tests/integration/control-client.h"
-#include "tests/integration/ctl-program.h"
-#include "tests/integration/harness.h"
-#include "tests/integration/program.h"
-#include "tests/integration/simulated-vmm.h"
+#include "tests/integration/ctl-guest.h"
 #include "tests/integration/terminal-program.h"
 
 #include <check.h>
+#include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct kvmattrd *d;
-static struct control_client *control;
-static struct simulated_vmm *guest;
-
-static void start(void)
-{
-	d = kvmattrd_start(NULL);
-	control = control_connect(d);
-	guest = simulated_vmm_start(d, &(struct simulated_vmm_options){ 0 });
-	expect_ok(guest->owner, kvmattr_enable_layer(guest->owner, 1, KVMATTR_RWX, 0));
-}
-
-static void stop(void)
-{
-	simulated_vmm_stop(guest);
-	control_close(control);
-	kvmattrd_stop(d);
-}
 
 static int64_t count_waiting(void)
 {
@@ -79,6 +57,8 @@ START_TEST(an_update_is_in_force_when_it_returns)
 	ctl_expect(CTL(d, "vm", "update", "guest", "reset-layer", "--layer", "1"), CTL_DONE,
 		   "commit 5", "");
 	expect_pages(guest, 0, 16, 16, KVMATTR_RWX);
+	ctl_expect(CTL(d, "journal", "log", "guest", "--since", "5"), CTL_DONE,
+		   "layer 1 reset, asked for by an operator", "");
 }
 END_TEST
 
@@ -119,6 +99,20 @@ START_TEST(a_verified_vm_is_told_again_and_enforces_it_all)
 	ck_assert_int_eq(json_number_at(answer, "unknown_pages"), 0);
 	json_object_put(answer);
 	ctl_expect(CTL(d, "vm", "verify", "guest"), CTL_DONE, "It enforces all of it.", "");
+}
+END_TEST
+
+START_TEST(a_verification_that_kvm_refuses_has_a_status_of_its_own)
+{
+	struct program_result result;
+
+	simulated_vmm_fail(guest, EFAULT);
+	ctl_expect(CTL(d, "vm", "verify", "guest"), CTL_IS_DEGRADED,
+		   "Of 8,192 pages it is not known what KVM enforces", "");
+	result = program_run(CTL(d, "--json", "vm", "verify", "guest"));
+	expect_result(&result, CTL_IS_DEGRADED, "\"unknown_pages\":8192", "");
+	program_forget(&result);
+	simulated_vmm_fail(guest, 0);
 }
 END_TEST
 
@@ -254,7 +248,8 @@ START_TEST(what_is_counted_begins_anew_with_a_reset)
 	ck_assert_int_gt(json_number_at(before, "updates"), 0);
 	ck_assert_int_gt(json_number_at(before, "latency_max_us"), 0);
 	json_object_put(before);
-	ctl_expect(CTL(d, "stats", "--reset", "guest"), CTL_DONE, "guest", "");
+	ctl_expect(CTL(d, "stats", "--reset", "guest"), CTL_DONE,
+		   "VM guest is counted anew from now on.", "");
 	after = ctl_json(CTL(d, "--json", "stats", "guest"));
 	ck_assert_int_eq(json_number_at(after, "updates"), 0);
 	ck_assert_int_eq(json_number_at(after, "latency_max_us"), 0);
@@ -296,18 +291,19 @@ int main(void)
 	TCase *vms = harness_make_case("VMs", 30);
 	TCase *daemon = harness_make_case("daemon", 30);
 
-	tcase_add_checked_fixture(vms, start, stop);
+	tcase_add_checked_fixture(vms, ctl_guest_start, ctl_guest_stop);
 	tcase_add_test(vms, a_frozen_vm_shows_it_and_its_updates_wait_until_it_is_thawed);
 	tcase_add_test(vms, an_update_is_in_force_when_it_returns);
 	tcase_add_loop_test(vms, an_update_that_cannot_be_made_is_said_why_and_changes_nothing, 0,
 			    8);
 	tcase_add_test(vms, a_verified_vm_is_told_again_and_enforces_it_all);
+	tcase_add_test(vms, a_verification_that_kvm_refuses_has_a_status_of_its_own);
 	tcase_add_test(vms, a_vm_is_released_without_a_question_where_nobody_could_answer);
 	tcase_add_test(vms, on_a_terminal_it_says_what_a_release_does_and_asks);
 	tcase_add_test(vms, views_layers_and_sessions_are_shown_by_themselves);
 	tcase_add_test(vms, pages_are_counted_by_part_and_by_layer);
 	tcase_add_test(vms, a_table_that_is_too_wide_does_without_its_least_important_columns);
-	tcase_add_checked_fixture(daemon, start, stop);
+	tcase_add_checked_fixture(daemon, ctl_guest_start, ctl_guest_stop);
 	tcase_add_test(daemon, the_log_level_is_shown_and_changed);
 	tcase_add_test(daemon, metrics_are_text_as_it_is);
 	tcase_add_test(daemon, what_is_counted_begins_anew_with_a_reset);

@@ -3,10 +3,7 @@
  * kvmattrctl map show --svg: a file that holds what there is, is there whole, and takes nobody's
  * place but a file's.
  */
-#include "tests/integration/control-client.h"
-#include "tests/integration/harness.h"
-#include "tests/integration/program.h"
-#include "tests/integration/simulated-vmm.h"
+#include "tests/integration/ctl-guest.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -16,21 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* As the manual has it. */
-enum { DONE = 0, REFUSED = 1, UNREADABLE = 5 };
-
-static struct kvmattrd *d;
-static struct simulated_vmm *guest;
 static char path[80];
 
-/* 16 MiB: 4096 pages, a cell each, 128 in a row; rx on 16 to 31, none on 32 to 39. */
+/* 4096 pages, a cell each, 128 in a row. */
 static void start(void)
 {
-	d = kvmattrd_start(NULL);
-	guest = simulated_vmm_start(d, &(struct simulated_vmm_options){ 0 });
-	expect_ok(guest->owner, kvmattr_enable_layer(guest->owner, 1, KVMATTR_RWX, 0));
-	expect_ok(guest->owner, protect_range(guest->owner, 1, KVMATTR_RX, 16, 16));
-	expect_ok(guest->owner, protect_range(guest->owner, 1, KVMATTR_NONE, 32, 8));
+	ctl_guest_start_protected();
 	/* beside the daemon's own directories, gone with them */
 	snprintf(path, sizeof(path), "%s/guest.svg", d->state_dir);
 }
@@ -38,23 +26,12 @@ static void start(void)
 static void stop(void)
 {
 	unlink(path);
-	simulated_vmm_stop(guest);
-	kvmattrd_stop(d);
-}
-
-static struct program_result draw(const char *vm, const char *file)
-{
-	return program_run((const char *const[]){ KVMATTRCTL_PROGRAM, "--runtime-dir",
-						  d->runtime_dir, "map", "show", vm, "--svg", file,
-						  NULL });
+	ctl_guest_stop();
 }
 
 static void expect_draws(const char *vm, const char *file, int status, const char *err)
 {
-	struct program_result result = draw(vm, file);
-
-	expect_result(&result, status, "", err);
-	program_forget(&result);
+	ctl_expect(CTL(d, "map", "show", vm, "--svg", file), status, "", err);
 }
 
 static char *read_file(void)
@@ -84,7 +61,7 @@ START_TEST(runs_that_look_alike_are_one_rectangle_each_with_what_is_in_it)
 {
 	char *svg;
 
-	expect_draws("guest", path, DONE, "");
+	expect_draws("guest", path, CTL_DONE, "");
 	svg = read_file();
 	ck_assert_int_eq(strncmp(svg, "<?xml", 5), 0);
 	ck_assert_ptr_nonnull(strstr(svg, "Memory of VM guest as VTL 0 has it"));
@@ -118,7 +95,7 @@ START_TEST(a_file_that_is_there_is_replaced_and_nothing_is_left_beside_it)
 	fputs("what was there before", file);
 	fclose(file);
 	umask(027);
-	expect_draws("guest", path, DONE, "");
+	expect_draws("guest", path, CTL_DONE, "");
 	ck_assert_int_eq(stat(path, &status), 0);
 	ck_assert_int_gt(status.st_size, 1000);
 	ck_assert_int_eq(status.st_mode & 0777, 0640);
@@ -135,17 +112,17 @@ START_TEST(what_is_no_regular_file_is_left_alone)
 	struct stat status;
 
 	ck_assert_int_eq(symlink("/dev/null", path), 0);
-	expect_draws("guest", path, UNREADABLE, "no regular file");
+	expect_draws("guest", path, CTL_IS_UNREADABLE, "no regular file");
 	ck_assert_int_eq(lstat(path, &status), 0);
 	ck_assert(S_ISLNK(status.st_mode));
-	expect_draws("guest", d->state_dir, UNREADABLE, "no regular file");
-	expect_draws("guest", "/nowhere/guest.svg", UNREADABLE, "/nowhere/guest.svg");
+	expect_draws("guest", d->state_dir, CTL_IS_UNREADABLE, "no regular file");
+	expect_draws("guest", "/nowhere/guest.svg", CTL_IS_UNREADABLE, "/nowhere/guest.svg");
 }
 END_TEST
 
 START_TEST(where_the_daemon_refuses_there_is_no_file)
 {
-	expect_draws("nobody", path, REFUSED, "guest");
+	expect_draws("nobody", path, CTL_IS_REFUSED, "guest");
 	ck_assert_int_ne(access(path, F_OK), 0);
 }
 END_TEST

@@ -2,10 +2,7 @@
 /*
  * kvmattrctl watch and sessions: on a terminal, in a pipe and as JSON, and through a restart.
  */
-#include "tests/integration/control-client.h"
-#include "tests/integration/harness.h"
-#include "tests/integration/program.h"
-#include "tests/integration/simulated-vmm.h"
+#include "tests/integration/ctl-guest.h"
 #include "tests/integration/terminal-program.h"
 
 #include <check.h>
@@ -15,9 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As the manual has it. */
-enum { DONE = 0, REFUSED = 1, WRONG_COMMAND_LINE = 2, UNREACHABLE = 3 };
-
 /* What xterm takes for its other screen, and for its first one again. */
 #define OTHER_SCREEN "\033[?1049h"
 #define FIRST_SCREEN "\033[?1049l"
@@ -25,46 +19,10 @@ enum { DONE = 0, REFUSED = 1, WRONG_COMMAND_LINE = 2, UNREACHABLE = 3 };
 #define WRAP_LINES   "\033[?7h"
 #define NEW_LINE     "\033[2K"
 
-#define MAX_WORDS 16
-
-static struct kvmattrd *d;
-static struct simulated_vmm *guest;
-
-/* The arguments behind the daemon's place, as a whole command line; until the next call. */
-static const char *const *command_line(const char *const *arguments)
-{
-	static const char *argv[MAX_WORDS];
-	int n = 0;
-
-	argv[n++] = KVMATTRCTL_PROGRAM;
-	argv[n++] = "--runtime-dir";
-	argv[n++] = d->runtime_dir;
-	while (*arguments && n < MAX_WORDS - 1)
-		argv[n++] = *arguments++;
-	argv[n] = NULL;
-	return argv;
-}
-
-#define WORDS(...) command_line((const char *const[]){ __VA_ARGS__, NULL })
-
-static void expect_says(struct program_result result, int status, const char *out, const char *err)
-{
-	expect_result(&result, status, out, err);
-	program_forget(&result);
-}
-
 static void start(void)
 {
 	ck_assert_int_eq(unsetenv("NO_COLOR"), 0);
-	d = kvmattrd_start(NULL);
-	guest = simulated_vmm_start(d, &(struct simulated_vmm_options){ 0 });
-	expect_ok(guest->owner, kvmattr_enable_layer(guest->owner, 1, KVMATTR_RWX, 0));
-}
-
-static void stop(void)
-{
-	simulated_vmm_stop(guest);
-	kvmattrd_stop(d);
+	ctl_guest_start();
 }
 
 /* ---- On a terminal ------------------------------------------------------------------------- */
@@ -72,7 +30,7 @@ static void stop(void)
 static struct terminal_program watch_on_terminal(unsigned int columns, unsigned int rows)
 {
 	struct terminal_program program =
-		terminal_program_start(WORDS("watch", "--interval", "0.1"), columns, rows);
+		terminal_program_start(CTL(d, "watch", "--interval", "0.1"), columns, rows);
 
 	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "q ends it"));
 	return program;
@@ -96,7 +54,7 @@ START_TEST(q_ends_it_and_the_terminal_is_as_it_was)
 	struct terminal_program program = watch_on_terminal(80, 24);
 
 	terminal_program_type(&program, "q");
-	expect_end(&program, DONE);
+	expect_end(&program, CTL_DONE);
 }
 END_TEST
 
@@ -105,7 +63,7 @@ START_TEST(an_interrupt_from_the_keyboard_ends_it_likewise)
 	struct terminal_program program = watch_on_terminal(80, 24);
 
 	terminal_program_type(&program, "\003");
-	expect_end(&program, DONE);
+	expect_end(&program, CTL_DONE);
 }
 END_TEST
 
@@ -114,7 +72,7 @@ START_TEST(a_signal_to_terminate_ends_it_likewise)
 	struct terminal_program program = watch_on_terminal(80, 24);
 
 	ck_assert_int_eq(kill(program.pid, SIGTERM), 0);
-	expect_end(&program, DONE);
+	expect_end(&program, CTL_DONE);
 }
 END_TEST
 
@@ -128,7 +86,7 @@ START_TEST(q_ends_it_at_once_also_while_the_daemon_does_not_answer)
 	for (stopped_ms = harness_now_ms(); harness_now_ms() < stopped_ms + 300;)
 		harness_pause();
 	terminal_program_type(&program, "q");
-	ck_assert_int_eq(terminal_program_wait(&program), DONE);
+	ck_assert_int_eq(terminal_program_wait(&program), CTL_DONE);
 	ck_assert_ptr_null(strstr(program.said, "has not answered"));
 	terminal_program_forget(&program);
 	ck_assert_int_eq(kill(d->pid, SIGCONT), 0);
@@ -187,9 +145,9 @@ START_TEST(one_screenful_whatever_its_size_and_however_many_vms_there_are)
 		snprintf(name, sizeof(name), "vm-%d-%s", i, "with-a-name-as-long-as-names-may-be");
 		others[i] = simulated_vmm_start(d, &(struct simulated_vmm_options){ .name = name });
 	}
-	program = terminal_program_start(WORDS("watch", "--interval", "0.1", "--count", "3"),
+	program = terminal_program_start(CTL(d, "watch", "--interval", "0.1", "--count", "3"),
 					 sizes[_i].columns, sizes[_i].rows);
-	ck_assert_int_eq(terminal_program_wait(&program), DONE);
+	ck_assert_int_eq(terminal_program_wait(&program), CTL_DONE);
 	expect_fits(&program, sizes[_i].columns, sizes[_i].rows);
 	if (sizes[_i].rows == 10)
 		ck_assert_ptr_nonnull(strstr(program.said, "... and 8 more VMs"));
@@ -202,14 +160,14 @@ END_TEST
 START_TEST(another_size_of_the_terminal_is_drawn_at_once)
 {
 	struct terminal_program program =
-		terminal_program_start(WORDS("watch", "--interval", "3600"), 80, 24);
+		terminal_program_start(CTL(d, "watch", "--interval", "3600"), 80, 24);
 
 	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "UPD/S"));
 	ck_assert(!terminal_program_has_said(&program, 0, "BATCHES/S"));
 	terminal_program_resize(&program, 200, 24);
 	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "BATCHES/S"));
 	terminal_program_type(&program, "q");
-	expect_end(&program, DONE);
+	expect_end(&program, CTL_DONE);
 }
 END_TEST
 
@@ -228,7 +186,7 @@ START_TEST(a_restart_of_the_daemon_is_said_and_it_goes_on)
 	/* And its VM is shown again. */
 	EVENTUALLY(5000, terminal_program_has_said(&program, from, "guest"));
 	terminal_program_type(&program, "q");
-	expect_end(&program, DONE);
+	expect_end(&program, CTL_DONE);
 }
 END_TEST
 
@@ -242,10 +200,10 @@ START_TEST(pages_that_are_not_known_stand_in_the_table_and_in_words)
 	program = watch_on_terminal(80, 24);
 	EVENTUALLY(5000, terminal_program_has_said(&program, 0,
 						   "it is not known what KVM enforces on 4 pages"));
-	ck_assert(terminal_program_has_said(&program, 0, "degraded"));
+	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "degraded"));
 	simulated_vmm_fail(guest, 0);
 	terminal_program_type(&program, "q");
-	expect_end(&program, DONE);
+	expect_end(&program, CTL_DONE);
 }
 END_TEST
 
@@ -256,17 +214,18 @@ START_TEST(a_frozen_vm_comes_first_and_it_is_said_how_it_goes_on)
 	struct terminal_program program;
 	const char *frozen, *calm;
 
-	expect_says(program_run(WORDS("vm", "freeze", "guest")), DONE, "", "");
+	ctl_expect(CTL(d, "vm", "freeze", "guest"), CTL_DONE, "", "");
 	program = watch_on_terminal(80, 24);
 	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "kvmattrctl vm thaw guest"));
+	EVENTUALLY(5000, terminal_program_has_said(&program, 0, "a-calm-one"));
 	frozen = strstr(program.said, "frozen");
 	calm = strstr(program.said, "a-calm-one");
 	ck_assert_ptr_nonnull(calm);
 	ck_assert_ptr_nonnull(frozen);
 	ck_assert(frozen < calm);
 	terminal_program_type(&program, "q");
-	expect_end(&program, DONE);
-	expect_says(program_run(WORDS("vm", "thaw", "guest")), DONE, "", "");
+	expect_end(&program, CTL_DONE);
+	ctl_expect(CTL(d, "vm", "thaw", "guest"), CTL_DONE, "", "");
 	simulated_vmm_stop(other);
 }
 END_TEST
@@ -284,7 +243,7 @@ static bool has_color(const char *variable, const char *value, const char *optio
 				       KVMATTRCTL_PROGRAM, "--runtime-dir", d->runtime_dir, option,
 				       "map", "show", "guest", NULL },
 		80, 24);
-	ck_assert_int_eq(terminal_program_wait(&program), DONE);
+	ck_assert_int_eq(terminal_program_wait(&program), CTL_DONE);
 	has = strchr(program.said, '\033');
 	terminal_program_forget(&program);
 	return has;
@@ -308,9 +267,9 @@ END_TEST
 START_TEST(the_screen_itself_is_without_colour_where_nobody_wants_it)
 {
 	struct terminal_program program = terminal_program_start(
-		WORDS("--color=never", "watch", "--interval", "0.1", "--count", "2"), 80, 24);
+		CTL(d, "--color=never", "watch", "--interval", "0.1", "--count", "2"), 80, 24);
 
-	ck_assert_int_eq(terminal_program_wait(&program), DONE);
+	ck_assert_int_eq(terminal_program_wait(&program), CTL_DONE);
 	ck_assert_ptr_null(strstr(program.said, "\033[3"));
 	ck_assert_ptr_null(strstr(program.said, "\033[9"));
 	terminal_program_forget(&program);
@@ -322,10 +281,10 @@ END_TEST
 START_TEST(in_a_pipe_each_interval_is_a_line_for_each_vm)
 {
 	struct program_result result =
-		program_run(WORDS("watch", "guest", "--interval", "0.1", "--count", "3"));
+		program_run(CTL(d, "watch", "guest", "--interval", "0.1", "--count", "3"));
 	unsigned int n = 0;
 
-	expect_result(&result, DONE, "UPDATES/S", "");
+	expect_result(&result, CTL_DONE, "UPDATES/S", "");
 	ck_assert_ptr_null(strchr(result.out, '\033'));
 	for (const char *at = result.out; (at = strchr(at, '\n')); at++)
 		n++;
@@ -346,10 +305,25 @@ static struct json_object *last_object(const struct program_result *result)
 	return json_tokener_parse(start ? start + 1 : result->out);
 }
 
+/* Of an interval in which there were updates, none took longer than the longest. */
+static void expect_latencies(struct json_object *object)
+{
+	if (!json_at(object, "vms.0.latency_p50_us")) {
+		ck_assert_double_eq(json_object_get_double(json_at(object, "vms.0.updates_per_s")),
+				    0);
+		return;
+	}
+	ck_assert_int_gt(json_number_at(object, "vms.0.latency_p50_us"), 0);
+	ck_assert_int_le(json_number_at(object, "vms.0.latency_p50_us"),
+			 json_number_at(object, "vms.0.latency_p99_us"));
+	ck_assert_int_le(json_number_at(object, "vms.0.latency_p99_us"),
+			 json_number_at(object, "vms.0.latency_max_us"));
+}
+
 START_TEST(as_json_each_interval_is_an_object_with_rates)
 {
 	struct program program =
-		program_start(WORDS("--json", "watch", "--interval", "0.2", "--count", "4"));
+		program_start(CTL(d, "--json", "watch", "--interval", "0.2", "--count", "4"));
 	struct program_result result;
 	struct json_object *object, *rate;
 	double n_updates = 0, n_batches = 0;
@@ -363,7 +337,7 @@ START_TEST(as_json_each_interval_is_an_object_with_rates)
 		n_done++;
 	}
 	result = program_wait(&program);
-	ck_assert_int_eq(result.status, DONE);
+	ck_assert_int_eq(result.status, CTL_DONE);
 	ck_assert_str_eq(result.err, "");
 	for (char *line = strtok_r(result.out, "\n", &state); line;
 	     line = strtok_r(NULL, "\n", &state)) {
@@ -379,12 +353,7 @@ START_TEST(as_json_each_interval_is_an_object_with_rates)
 		rate = json_at(object, "vms.0.batches_per_s");
 		n_batches += json_object_get_double(rate) * seconds;
 		ck_assert(!json_boolean_at(object, "daemon.restarted"));
-		/* of an interval in which there were updates, none took longer than the longest */
-		ck_assert_int_gt(json_number_at(object, "vms.0.latency_p50_us"), 0);
-		ck_assert_int_le(json_number_at(object, "vms.0.latency_p50_us"),
-				 json_number_at(object, "vms.0.latency_p99_us"));
-		ck_assert_int_le(json_number_at(object, "vms.0.latency_p99_us"),
-				 json_number_at(object, "vms.0.latency_max_us"));
+		expect_latencies(object);
 		json_object_put(object);
 	}
 	program_forget(&result);
@@ -397,7 +366,7 @@ END_TEST
 
 START_TEST(as_json_a_daemon_that_is_away_is_null_and_its_return_a_restart)
 {
-	struct program program = program_start(WORDS("--json", "watch", "--interval", "0.1"));
+	struct program program = program_start(CTL(d, "--json", "watch", "--interval", "0.1"));
 	struct program_result result;
 	struct json_object *object;
 
@@ -408,7 +377,7 @@ START_TEST(as_json_a_daemon_that_is_away_is_null_and_its_return_a_restart)
 	EVENTUALLY(5000, program_has_said(&program, "\"restarted\":true"));
 	ck_assert_int_eq(kill(program.pid, SIGINT), 0);
 	result = program_wait(&program);
-	expect_result(&result, DONE, "\"trouble\":\"", "");
+	expect_result(&result, CTL_DONE, "\"trouble\":\"", "");
 	/* It ended with a whole object. */
 	ck_assert_int_eq(result.out[strlen(result.out) - 1], '\n');
 	object = last_object(&result);
@@ -420,15 +389,14 @@ END_TEST
 
 START_TEST(what_cannot_be_watched_is_said_at_the_start)
 {
-	struct program_result result = program_run((const char *const[]){
-		KVMATTRCTL_PROGRAM, "--runtime-dir", "/nowhere", "watch", NULL });
-
-	expect_says(result, UNREACHABLE, "", "Is kvmattrd running?");
-	expect_says(program_run(WORDS("watch", "nobody")), REFUSED, "", "registered (1): guest");
-	expect_says(program_run(WORDS("watch", "--interval", "0")), WRONG_COMMAND_LINE, "",
-		    "seconds from 0.1 to 3600");
-	expect_says(program_run(WORDS("watch", "--interval", "inf")), WRONG_COMMAND_LINE, "",
-		    "seconds from 0.1 to 3600");
+	ctl_expect((const char *const[]){ KVMATTRCTL_PROGRAM, "--runtime-dir", "/nowhere", "watch",
+					  NULL },
+		   CTL_NO_DAEMON, "", "Is kvmattrd running?");
+	ctl_expect(CTL(d, "watch", "nobody"), CTL_IS_REFUSED, "", "registered (1): guest");
+	ctl_expect(CTL(d, "watch", "--interval", "0"), CTL_WRONG_COMMAND_LINE, "",
+		   "seconds from 0.1 to 3600");
+	ctl_expect(CTL(d, "watch", "--interval", "inf"), CTL_WRONG_COMMAND_LINE, "",
+		   "seconds from 0.1 to 3600");
 }
 END_TEST
 
@@ -442,13 +410,13 @@ START_TEST(sessions_are_shown_of_one_vm_and_of_all)
 	struct program_result result;
 	struct json_object *object;
 
-	result = program_run(WORDS("--json", "sessions"));
+	result = program_run(CTL(d, "--json", "sessions"));
 	object = json_tokener_parse(result.out);
 	ck_assert_uint_eq(json_object_array_length(json_at(object, "sessions")), 3);
 	json_object_put(object);
 	program_forget(&result);
 
-	result = program_run(WORDS("--json", "sessions", "guest"));
+	result = program_run(CTL(d, "--json", "sessions", "guest"));
 	object = json_tokener_parse(result.out);
 	ck_assert_uint_eq(json_object_array_length(json_at(object, "sessions")), 2);
 	ck_assert_str_eq(json_text_at(object, "sessions.0.vm"), "guest");
@@ -458,8 +426,8 @@ START_TEST(sessions_are_shown_of_one_vm_and_of_all)
 	json_object_put(object);
 	program_forget(&result);
 
-	expect_says(program_run(WORDS("sessions")), DONE, "connected", "");
-	expect_says(program_run(WORDS("sessions", "nobody")), REFUSED, "", "guest");
+	ctl_expect(CTL(d, "sessions"), CTL_DONE, "connected", "");
+	ctl_expect(CTL(d, "sessions", "nobody"), CTL_IS_REFUSED, "", "guest");
 	kvmattr_close(agent);
 	simulated_vmm_stop(other);
 }
@@ -471,7 +439,7 @@ int main(void)
 	TCase *colors = harness_make_case("colours", 30);
 	TCase *programs = harness_make_case("programs", 30);
 
-	tcase_add_checked_fixture(screens, start, stop);
+	tcase_add_checked_fixture(screens, start, ctl_guest_stop);
 	tcase_add_test(screens, q_ends_it_and_the_terminal_is_as_it_was);
 	tcase_add_test(screens, an_interrupt_from_the_keyboard_ends_it_likewise);
 	tcase_add_test(screens, a_signal_to_terminate_ends_it_likewise);
@@ -482,10 +450,10 @@ int main(void)
 	tcase_add_test(screens, a_restart_of_the_daemon_is_said_and_it_goes_on);
 	tcase_add_test(screens, pages_that_are_not_known_stand_in_the_table_and_in_words);
 	tcase_add_test(screens, a_frozen_vm_comes_first_and_it_is_said_how_it_goes_on);
-	tcase_add_checked_fixture(colors, start, stop);
+	tcase_add_checked_fixture(colors, start, ctl_guest_stop);
 	tcase_add_test(colors, there_is_colour_where_the_terminal_has_it_and_nobody_objects);
 	tcase_add_test(colors, the_screen_itself_is_without_colour_where_nobody_wants_it);
-	tcase_add_checked_fixture(programs, start, stop);
+	tcase_add_checked_fixture(programs, start, ctl_guest_stop);
 	tcase_add_test(programs, in_a_pipe_each_interval_is_a_line_for_each_vm);
 	tcase_add_test(programs, as_json_each_interval_is_an_object_with_rates);
 	tcase_add_test(programs, as_json_a_daemon_that_is_away_is_null_and_its_return_a_restart);

@@ -2,10 +2,7 @@
 /*
  * kvmattrctl against a daemon whose state is known, against none, and against one that lies.
  */
-#include "tests/integration/control-client.h"
-#include "tests/integration/harness.h"
-#include "tests/integration/program.h"
-#include "tests/integration/simulated-vmm.h"
+#include "tests/integration/ctl-guest.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -18,81 +15,26 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* As its --help has it. */
-enum { DONE = 0, REFUSED = 1, WRONG_COMMAND_LINE = 2, UNREACHABLE = 3 };
-
-#define MAX_WORDS 16
-
-static struct kvmattrd *d;
-static struct simulated_vmm *guest;
-
-static struct program_result run(const char *const *arguments)
-{
-	const char *argv[MAX_WORDS] = { KVMATTRCTL_PROGRAM, "--runtime-dir", d->runtime_dir };
-	int n = 3;
-
-	while (*arguments && n < MAX_WORDS - 1)
-		argv[n++] = *arguments++;
-	return program_run(argv);
-}
-
-#define RUN(...) run((const char *const[]){ __VA_ARGS__, NULL })
-
-static void expect_says(struct program_result result, int status, const char *out, const char *err)
-{
-	expect_result(&result, status, out, err);
-	program_forget(&result);
-}
-
-/* What a command says as JSON. */
-static struct json_object *run_json(const char *const *arguments)
-{
-	struct program_result result = run(arguments);
-	struct json_object *object = json_tokener_parse(result.out);
-
-	ck_assert_msg(result.status == DONE && object, "it ended with %d: %s%s", result.status,
-		      result.out, result.err);
-	program_forget(&result);
-	return object;
-}
-
-#define RUN_JSON(...) run_json((const char *const[]){ "--json", __VA_ARGS__, NULL })
-
-static void start(void)
-{
-	d = kvmattrd_start(NULL);
-	guest = simulated_vmm_start(d, &(struct simulated_vmm_options){ 0 });
-	expect_ok(guest->owner, kvmattr_enable_layer(guest->owner, 1, KVMATTR_RWX, 0));
-	expect_ok(guest->owner, protect_range(guest->owner, 1, KVMATTR_RX, 16, 16));
-	expect_ok(guest->owner, protect_range(guest->owner, 1, KVMATTR_NONE, 32, 8));
-}
-
-static void stop(void)
-{
-	simulated_vmm_stop(guest);
-	kvmattrd_stop(d);
-}
-
 /* ---- For people ---------------------------------------------------------------------------- */
 
 START_TEST(every_command_shows_what_there_is)
 {
-	expect_says(RUN("status"), DONE, "guest", "");
-	expect_says(RUN("vm", "list"), DONE, "guest  idle   16 MiB  0 1", "");
-	expect_says(RUN("vm", "get", "guest"), DONE, "deny", "");
-	expect_says(RUN("map", "show", "guest"), DONE, "Memory of VM guest as VTL 0 has it: 16 MiB",
-		    "");
-	expect_says(RUN("map", "effective", "guest"), DONE, "KiB  rx          shared      in-force",
-		    "");
-	expect_says(RUN("map", "layer", "guest", "1"), DONE, "none", "");
-	expect_says(RUN("map", "explain", "guest", "0x10000"), DONE, "rx", "");
-	expect_says(RUN("explain", "guest", "0x10fff"), DONE,
-		    "Page 0x10000 of VM guest, as VTL 0 has it: rx, shared", "");
-	expect_says(RUN("explain", "guest", "0x10000"), DONE,
-		    "write    no       1                1", "");
-	expect_says(RUN("stats"), DONE, "guest", "");
-	expect_says(RUN("stats", "guest"), DONE, "guest", "");
-	expect_says(RUN("ping"), DONE, "", "");
+	ctl_expect(CTL(d, "status"), CTL_DONE, "guest", "");
+	ctl_expect(CTL(d, "vm", "list"), CTL_DONE, "guest  idle   16 MiB  0 1", "");
+	ctl_expect(CTL(d, "vm", "get", "guest"), CTL_DONE, "deny", "");
+	ctl_expect(CTL(d, "map", "show", "guest"), CTL_DONE,
+		   "Memory of VM guest as VTL 0 has it: 16 MiB", "");
+	ctl_expect(CTL(d, "map", "effective", "guest"), CTL_DONE,
+		   "KiB  rx          shared      in-force", "");
+	ctl_expect(CTL(d, "map", "layer", "guest", "1"), CTL_DONE, "none", "");
+	ctl_expect(CTL(d, "map", "explain", "guest", "0x10000"), CTL_DONE, "rx", "");
+	ctl_expect(CTL(d, "explain", "guest", "0x10fff"), CTL_DONE,
+		   "Page 0x10000 of VM guest, as VTL 0 has it: rx, shared", "");
+	ctl_expect(CTL(d, "explain", "guest", "0x10000"), CTL_DONE,
+		   "write    no       1                1", "");
+	ctl_expect(CTL(d, "stats"), CTL_DONE, "guest", "");
+	ctl_expect(CTL(d, "stats", "guest"), CTL_DONE, "guest", "");
+	ctl_expect(CTL(d, "ping"), CTL_DONE, "", "");
 }
 END_TEST
 
@@ -108,25 +50,23 @@ START_TEST(every_command_has_a_help_of_its_own)
 		{ "rpc", NULL },         { "ping", NULL },       { "sessions", NULL },
 		{ "watch", NULL },       { "complete", NULL },
 	};
-	struct program_result result;
-
 	/* argp loses what it makes of a command without options (glibc, argp-help.c, hol_free()). */
 	ck_assert_int_eq(setenv("ASAN_OPTIONS", "detect_leaks=0", 1), 0);
-	result = commands[_i][1] ? RUN(commands[_i][0], commands[_i][1], "--help")
-				 : RUN(commands[_i][0], "--help");
-	expect_says(result, DONE, "Usage: ", "");
+	ctl_expect(commands[_i][1] ? CTL(d, commands[_i][0], commands[_i][1], "--help")
+				   : CTL(d, commands[_i][0], "--help"),
+		   CTL_DONE, "Usage: ", "");
 }
 END_TEST
 
 START_TEST(color_is_as_it_is_asked_for)
 {
-	struct program_result result = RUN("--color=never", "map", "show", "guest");
+	struct program_result result = program_run(CTL(d, "--color=never", "map", "show", "guest"));
 
 	ck_assert_ptr_null(strchr(result.out, '\x1b'));
 	program_forget(&result);
-	expect_says(RUN("--color=always", "map", "show", "guest"), DONE, "\x1b[", "");
+	ctl_expect(CTL(d, "--color=always", "map", "show", "guest"), CTL_DONE, "\x1b[", "");
 	/* A file is no terminal. */
-	result = RUN("map", "show", "guest");
+	result = program_run(CTL(d, "map", "show", "guest"));
 	ck_assert_ptr_null(strchr(result.out, '\x1b'));
 	program_forget(&result);
 }
@@ -136,20 +76,20 @@ END_TEST
 
 START_TEST(as_json_the_answers_are_the_control_sockets)
 {
-	struct json_object *answer = RUN_JSON("vm", "list");
+	struct json_object *answer = ctl_json(CTL(d, "--json", "vm", "list"));
 
 	ck_assert_str_eq(json_text_at(answer, "vms.0.name"), "guest");
 	ck_assert_int_eq(json_number_at(answer, "vms.0.ram_bytes"), 16 << 20);
 	ck_assert_str_eq(json_text_at(answer, "vms.0.state"), "idle");
 	json_object_put(answer);
 
-	answer = RUN_JSON("map", "effective", "guest");
+	answer = ctl_json(CTL(d, "--json", "map", "effective", "guest"));
 	ck_assert_uint_eq(json_object_array_length(json_at(answer, "runs")), 4);
 	ck_assert_str_eq(json_text_at(answer, "runs.1.protection"), "rx");
 	ck_assert_str_eq(json_text_at(answer, "runs.2.protection"), "none");
 	json_object_put(answer);
 
-	answer = RUN_JSON("explain", "guest", "0x20000");
+	answer = ctl_json(CTL(d, "--json", "explain", "guest", "0x20000"));
 	ck_assert_str_eq(json_text_at(answer, "protection"), "none");
 	ck_assert(!json_boolean_at(answer, "accesses.0.allowed"));
 	ck_assert_int_eq(json_number_at(answer, "accesses.0.intercept"), 1);
@@ -159,15 +99,17 @@ END_TEST
 
 START_TEST(one_call_of_the_control_socket_is_made_as_it_is)
 {
-	struct program_result result = RUN("rpc", "vm.get", "{\"vm\":\"guest\"}");
+	struct program_result result = program_run(CTL(d, "rpc", "vm.get", "{\"vm\":\"guest\"}"));
 	struct json_object *answer = json_tokener_parse(result.out);
 
-	ck_assert_msg(result.status == DONE && answer, "%s%s", result.out, result.err);
+	ck_assert_msg(result.status == CTL_DONE && answer, "%s%s", result.out, result.err);
 	ck_assert_str_eq(json_text_at(answer, "name"), "guest");
 	json_object_put(answer);
 	program_forget(&result);
-	expect_says(RUN("rpc", "vm.nothing"), REFUSED, "", "has no such method");
-	expect_says(RUN("rpc", "vm.get", "{\"vm\":"), WRONG_COMMAND_LINE, "", "JSON");
+	ctl_expect(CTL(d, "rpc", "vm.nothing"), CTL_IS_REFUSED, "", "has no such method");
+	ctl_expect(CTL(d, "rpc", "vm.list", "{\"name\": 1}"), CTL_IS_REFUSED, "",
+		   "name is no parameter of vm.list");
+	ctl_expect(CTL(d, "rpc", "vm.get", "{\"vm\":"), CTL_WRONG_COMMAND_LINE, "", "JSON");
 }
 END_TEST
 
@@ -181,9 +123,22 @@ START_TEST(a_map_of_many_runs_comes_whole)
 		gfns[i] = 2 * i;
 	expect_ok(guest->owner, kvmattr_protect(guest->owner, 1, KVMATTR_ALL_LOWER, KVMATTR_R, gfns,
 						N_GFNS, NULL));
-	answer = RUN_JSON("map", "effective", "guest");
+	answer = ctl_json(CTL(d, "--json", "map", "effective", "guest"));
 	ck_assert_uint_ge(json_object_array_length(json_at(answer, "runs")), 2 * N_GFNS - 1);
 	json_object_put(answer);
+}
+END_TEST
+
+START_TEST(where_there_is_no_ram_it_says_so)
+{
+	ctl_expect(CTL(d, "map", "show", "guest", "--from", "1G"), CTL_DONE, "There is no RAM.",
+		   "");
+	ctl_expect(CTL(d, "map", "summary", "guest", "--from", "1G"), CTL_DONE, "There is no RAM.",
+		   "");
+	ctl_expect(CTL(d, "map", "effective", "guest", "--from", "1G"), CTL_DONE,
+		   "There is no RAM.", "");
+	ctl_expect(CTL(d, "explain", "guest", "1G"), CTL_DONE,
+		   "Page 0x40000000 of VM guest is no RAM", "");
 }
 END_TEST
 
@@ -191,14 +146,17 @@ END_TEST
 
 START_TEST(what_cannot_be_done_has_its_status_and_says_why)
 {
-	expect_says(RUN("vm", "get", "nobody"), REFUSED, "", "registered (1): guest");
-	expect_says(RUN("map", "show", "guest", "--vtl", "7"), REFUSED, "", "no view of VTL 7");
-	expect_says(RUN("map", "layer", "guest", "2"), REFUSED, "", "layer 2 is not enabled");
-	expect_says(RUN("frobnicate"), WRONG_COMMAND_LINE, "", "there is no command 'frobnicate'");
-	expect_says(RUN("vm"), WRONG_COMMAND_LINE, "", "vm list");
-	expect_says(RUN("vm", "get"), WRONG_COMMAND_LINE, "", "kvmattrctl");
-	expect_says(RUN("explain", "guest", "here"), WRONG_COMMAND_LINE, "", "here");
-	expect_says(RUN("--no-such-option"), WRONG_COMMAND_LINE, "", "unrecognized option");
+	ctl_expect(CTL(d, "vm", "get", "nobody"), CTL_IS_REFUSED, "", "registered (1): guest");
+	ctl_expect(CTL(d, "map", "show", "guest", "--vtl", "7"), CTL_IS_REFUSED, "",
+		   "no view of VTL 7");
+	ctl_expect(CTL(d, "map", "layer", "guest", "2"), CTL_IS_REFUSED, "",
+		   "layer 2 is not enabled");
+	ctl_expect(CTL(d, "frobnicate"), CTL_WRONG_COMMAND_LINE, "",
+		   "there is no command 'frobnicate'");
+	ctl_expect(CTL(d, "vm"), CTL_WRONG_COMMAND_LINE, "", "vm list");
+	ctl_expect(CTL(d, "vm", "get"), CTL_WRONG_COMMAND_LINE, "", "kvmattrctl");
+	ctl_expect(CTL(d, "explain", "guest", "here"), CTL_WRONG_COMMAND_LINE, "", "here");
+	ctl_expect(CTL(d, "--no-such-option"), CTL_WRONG_COMMAND_LINE, "", "unrecognized option");
 }
 END_TEST
 
@@ -208,8 +166,8 @@ START_TEST(output_that_cannot_be_written_is_an_error)
 
 	snprintf(command, sizeof(command), "%s --runtime-dir %s vm list >/dev/full",
 		 KVMATTRCTL_PROGRAM, d->runtime_dir);
-	expect_says(program_run((const char *const[]){ "sh", "-c", command, NULL }), REFUSED, "",
-		    "kvmattrctl");
+	ctl_expect((const char *const[]){ "sh", "-c", command, NULL }, CTL_IS_REFUSED, "",
+		   "kvmattrctl");
 }
 END_TEST
 
@@ -218,15 +176,31 @@ START_TEST(without_a_daemon_it_says_where_it_looked_and_what_to_do)
 	struct program_result result = program_run((const char *const[]){
 		KVMATTRCTL_PROGRAM, "--runtime-dir", "/nowhere", "vm", "list", NULL });
 
-	expect_result(&result, UNREACHABLE, "", "/nowhere/control.sock");
-	expect_result(&result, UNREACHABLE, "", "Is kvmattrd running?");
+	expect_result(&result, CTL_NO_DAEMON, "", "/nowhere/control.sock");
+	expect_result(&result, CTL_NO_DAEMON, "", "Is kvmattrd running?");
 	program_forget(&result);
 }
 END_TEST
 
 /* ---- Something else at the other end ------------------------------------------------------- */
 
-/* Takes one client, reads its request, and says this; then waits for it to go. */
+/* Reads the client's request and says this; then waits for it to go. */
+static void answer_as_impostor(int client, const char *answer, size_t n)
+{
+	char request[4096];
+
+	(void)!recv(client, request, sizeof(request), 0);
+	for (ssize_t sent; n; answer += sent, n -= (size_t)sent) {
+		sent = send(client, answer, n, MSG_NOSIGNAL);
+		if (sent <= 0)
+			break;
+	}
+	while (recv(client, request, sizeof(request), 0) > 0)
+		;
+	close(client);
+}
+
+/* Takes one client after the other. */
 static pid_t start_impostor(const char *answer, size_t n)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -240,24 +214,9 @@ static pid_t start_impostor(const char *answer, size_t n)
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (!pid) {
-		char request[4096];
-		int client;
-
 		harness_die_with_parent();
-		client = accept(listener, NULL, NULL);
-		if (recv(client, request, sizeof(request), 0) < 0)
-			_exit(1);
-		while (n) {
-			ssize_t sent = send(client, answer, n, MSG_NOSIGNAL);
-
-			if (sent <= 0)
-				break;
-			answer += sent;
-			n -= (size_t)sent;
-		}
-		while (recv(client, request, sizeof(request), 0) > 0)
-			;
-		_exit(0);
+		for (;;)
+			answer_as_impostor(accept(listener, NULL, NULL), answer, n);
 	}
 	close(listener);
 	return pid;
@@ -286,7 +245,7 @@ static void expect_plain(const char *text)
 static struct program_result ask_impostor(const char *answer)
 {
 	pid_t impostor = start_impostor(answer, strlen(answer));
-	struct program_result result = RUN("--timeout", "1", "vm", "list");
+	struct program_result result = program_run(CTL(d, "--timeout", "1", "vm", "list"));
 
 	kill(impostor, SIGKILL);
 	expect_plain(result.out);
@@ -300,7 +259,7 @@ START_TEST(an_answer_that_is_none_is_an_error)
 
 	d = kvmattrd_prepare();
 	result = ask_impostor(impostors[_i]);
-	ck_assert_msg(result.status == REFUSED || result.status == UNREACHABLE,
+	ck_assert_msg(result.status == CTL_IS_REFUSED || result.status == CTL_NO_DAEMON,
 		      "it ended with %d: %s%s", result.status, result.out, result.err);
 	ck_assert_uint_gt(strlen(result.err), 0);
 	program_forget(&result);
@@ -320,21 +279,30 @@ START_TEST(names_that_would_command_a_terminal_do_not)
 }
 END_TEST
 
+/* It does without a daemon that has not answered after a quarter of a second. */
+static bool offers_anything(void)
+{
+	struct program_result result = program_run(CTL(d, "complete", "--", "vm", "get", ""));
+	bool does = *result.out;
+
+	if (does)
+		ck_assert_str_eq(result.out, "fine\t?[31m\n");
+	program_forget(&result);
+	return does;
+}
+
 START_TEST(names_that_would_command_a_shell_are_not_offered)
 {
 	static const char answer[] =
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"vms\":[{\"name\":\"$(reboot)\"},"
 		"{\"name\":\"\\u001b[2J\"},{\"name\":\"a b\"},{\"name\":\"fine\",\"state\":\"\\u001b[31m\"},"
 		"{\"name\":\"\"}]}}\n";
-	struct program_result result;
 	pid_t impostor;
 
 	d = kvmattrd_prepare();
 	impostor = start_impostor(answer, strlen(answer));
-	result = RUN("complete", "--", "vm", "get", "");
+	EVENTUALLY(5000, offers_anything());
 	kill(impostor, SIGKILL);
-	ck_assert_str_eq(result.out, "fine\t?[31m\n");
-	program_forget(&result);
 	kvmattrd_discard(d);
 }
 END_TEST
@@ -346,15 +314,16 @@ int main(void)
 	TCase *refusals = harness_make_case("refusals", 20);
 	TCase *lies = harness_make_case("impostors", 20);
 
-	tcase_add_checked_fixture(people, start, stop);
+	tcase_add_checked_fixture(people, ctl_guest_start_protected, ctl_guest_stop);
 	tcase_add_test(people, every_command_shows_what_there_is);
 	tcase_add_loop_test(people, every_command_has_a_help_of_its_own, 0, 23);
 	tcase_add_test(people, color_is_as_it_is_asked_for);
-	tcase_add_checked_fixture(programs, start, stop);
+	tcase_add_checked_fixture(programs, ctl_guest_start_protected, ctl_guest_stop);
 	tcase_add_test(programs, as_json_the_answers_are_the_control_sockets);
 	tcase_add_test(programs, one_call_of_the_control_socket_is_made_as_it_is);
 	tcase_add_test(programs, a_map_of_many_runs_comes_whole);
-	tcase_add_checked_fixture(refusals, start, stop);
+	tcase_add_test(programs, where_there_is_no_ram_it_says_so);
+	tcase_add_checked_fixture(refusals, ctl_guest_start_protected, ctl_guest_stop);
 	tcase_add_test(refusals, what_cannot_be_done_has_its_status_and_says_why);
 	tcase_add_test(refusals, output_that_cannot_be_written_is_an_error);
 	tcase_add_test(refusals, without_a_daemon_it_says_where_it_looked_and_what_to_do);

@@ -198,6 +198,77 @@ START_TEST(a_journal_of_which_a_file_is_not_the_daemons_alone_stops_its_own_vm)
 }
 END_TEST
 
+/*
+ * Somebody kept a copy of it, which is behind by now: its name comes before the other's, or behind.
+ */
+START_TEST(a_copy_of_a_journal_is_left_alone_and_its_vm_goes_on_from_the_original)
+{
+	static const char *const copies[] = { "guest.0000000000000000", "guest.ffffffffffffffff" };
+	struct raw_update update = raw_make_update(3);
+	char command[1000];
+	struct raw_vm vm;
+
+	start(NULL);
+	vm = make_vm("guest");
+	snprintf(command, sizeof(command), "cp -a %s %s/copy", journal_of("guest"), d->directory);
+	ck_assert_int_eq(system(command), 0);
+	update.gfns[0] = 100;
+	update.gfns[1] = 101;
+	raw_send(vm.owner, &update, sizeof(update));
+	raw_vm_answer_calls(&vm);
+	ck_assert_uint_eq(raw_receive_answer(vm.owner, 3, NULL), 0);
+	kill_daemon();
+	snprintf(command, sizeof(command), "mv %s/copy %s/vms/%s", d->directory, d->state_dir,
+		 copies[_i]);
+	ck_assert_int_eq(system(command), 0);
+	launch(NULL);
+	expect_vm("guest", "waiting", true);
+	expect_layer("guest", 100, "r", "explicit");
+	ck_assert(kvmattrd_has_logged(d, copies[_i]));
+	raw_vm_resume(&vm, d, 3, 3);
+	raw_expect_alive(vm.owner);
+	raw_vm_close(&vm);
+	stop();
+}
+END_TEST
+
+/* Whoever can write there could have all later sessions, of all VMs, begin with 0 again. */
+START_TEST(a_journal_with_a_session_that_no_daemon_comes_to_stops_its_own_vm)
+{
+	struct vm_record_session last = { .id = UINT64_MAX, .role = WIRE_ROLE_AGENT };
+	const struct iovec part = { &last, sizeof(last) };
+	struct raw_vm vm, other;
+	struct journal *journal;
+	struct journal_error error;
+	char path[64];
+	uint64_t n_cut;
+	int fd;
+
+	start(NULL);
+	vm = make_vm("guest");
+	kill_daemon();
+	snprintf(path, sizeof(path), "%s/vms", d->state_dir);
+	fd = open(path, O_RDONLY | O_DIRECTORY);
+	ck_assert_int_eq(journal_reopen(fd, strrchr(journal_of("guest"), '/') + 1,
+					(struct journal_options){ .segment_size = 1 << 20 },
+					&journal, &n_cut, &error),
+			 0);
+	journal_append(journal, VM_RECORD_SESSION, 1, &part, 1);
+	ck_assert_int_eq(journal_write(journal), 0);
+	journal_free(journal);
+	close(fd);
+	launch(NULL);
+	ck_assert(!control_has_vm(control, "guest"));
+	ck_assert(kvmattrd_has_logged(d, "error: VM 'guest': not recovered: "));
+	other = make_vm("other");
+	restart();
+	expect_vm("other", "waiting", true);
+	raw_vm_close(&other);
+	raw_vm_close(&vm);
+	stop();
+}
+END_TEST
+
 START_TEST(the_journal_of_another_boot_is_history)
 {
 	const struct journal_identity another = { .boot_id = { 1, 2, 3 }, .life_id = { 4, 5 } };
@@ -343,6 +414,7 @@ START_TEST(what_was_refused_while_nothing_could_be_written_need_not_be_known_aft
 	kill_daemon();
 	launch(NULL);
 	raw_vm_resume(&vm, d, 3, 3);
+	ck_assert(kvmattrd_has_logged(d, "has answers up to seqno 3, its journal up to 2"));
 	update.head.header.id = 4;
 	update.gfns[0] = 100;
 	update.gfns[1] = 101;
@@ -368,6 +440,10 @@ int main(void)
 			    (int)SEGMENT_HEADER);
 	tcase_add_loop_test(
 		files, a_journal_of_which_a_file_is_not_the_daemons_alone_stops_its_own_vm, 0, 4);
+	tcase_add_loop_test(files,
+			    a_copy_of_a_journal_is_left_alone_and_its_vm_goes_on_from_the_original,
+			    0, 2);
+	tcase_add_test(files, a_journal_with_a_session_that_no_daemon_comes_to_stops_its_own_vm);
 	tcase_add_test(files, the_journal_of_another_boot_is_history);
 	tcase_add_test(files, whatever_else_lies_among_the_journals_is_left_alone);
 	tcase_add_test(files,

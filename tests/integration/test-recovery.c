@@ -216,7 +216,7 @@ START_TEST(a_vm_whose_owner_does_not_come_back_in_time_is_released)
 	vm = make_vm("guest");
 	kill_daemon();
 	launch(impatient);
-	EVENTUALLY(GONE_MS, !control_has_vm(control, "guest"));
+	EVENTUALLY(GONE_MS, count_released() == 1);
 	ck_assert(kvmattrd_has_logged(d, "has not come back within 200 ms"));
 	raw_vm_send_resume(&vm, d, 2);
 	raw_expect_refusal(vm.owner, 0x2E5, KVMATTR_NO_SESSION, "no such session");
@@ -229,7 +229,7 @@ END_TEST
 
 START_TEST(a_vm_whose_owner_came_back_in_time_stays)
 {
-	const unsigned int grace_ms = 1000 * harness_patience();
+	const unsigned int grace_ms = 3000 * harness_patience();
 	char patient[64];
 	struct raw_vm vm;
 	uint64_t until_ms;

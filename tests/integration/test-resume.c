@@ -3,6 +3,7 @@
  * Sessions over a restart of the daemon: who may go on with one, which answers are told again, and
  * what is done again and what is not.
  */
+#include "tests/integration/event-client.h"
 #include "tests/integration/lone-agent.h"
 
 #include <check.h>
@@ -341,14 +342,50 @@ START_TEST(an_agent_that_was_closed_is_no_session_any_more)
 	start_guest(NULL);
 	close(agent);
 	agent = -1;
-	EVENTUALLY(1000, is_session(agent_welcome.session, "gone"));
-	/* Its end goes with the next record. */
-	close(raw_vm_open_agent(&vm, 1, 0));
+	EVENTUALLY(5000, is_session(agent_welcome.session, "gone"));
 	restart();
 	ck_assert(is_session(agent_welcome.session, "gone"));
 	socket = raw_send_resume(d, &agent_welcome, 0);
 	raw_expect_refusal(socket, RESUME_ID, KVMATTR_NO_SESSION, "there is no such session");
 	close(socket);
+	stop_guest();
+}
+END_TEST
+
+/* As much as a test needs to have the others come back. */
+#define GRACE_MS 500
+
+START_TEST(agents_that_do_not_come_back_within_their_grace_are_closed_and_others_stay)
+{
+	struct wire_welcome gone;
+	struct event_client events;
+	char configuration[60];
+	int other, socket;
+
+	start_guest(NULL);
+	do_update(1, 10);
+	other = raw_vm_open_welcomed_agent(&vm, 2, 0, &gone);
+	kill_daemon();
+	close(other);
+	snprintf(configuration, sizeof(configuration), "[limits]\nagent-grace-ms = %u\n",
+		 GRACE_MS * harness_patience());
+	launch(configuration);
+	resume_agent(0, 1);
+	ck_assert_uint_eq(raw_receive_answer(agent, 1, NULL), 0);
+	raw_vm_resume(&vm, d, 1, 1);
+	ck_assert(is_session(gone.session, "detached"));
+	events = events_begin(d, "{\"events\":[\"session.closed\"]}");
+	EVENTUALLY(10000, is_session(gone.session, "gone"));
+	json_object_put(events_expect_any(&events, "session.closed", "guest"));
+	socket = raw_send_resume(d, &gone, 0);
+	raw_expect_refusal(socket, RESUME_ID, KVMATTR_NO_SESSION, "there is no such session");
+	close(socket);
+	do_update(2, 20);
+	events_expect_none(&events);
+	events_end(&events);
+	restart();
+	ck_assert(is_session(gone.session, "gone"));
+	resume_agent(2, 2);
 	stop_guest();
 }
 END_TEST
@@ -452,6 +489,8 @@ int main(void)
 	tcase_add_test(whose,
 		       agents_that_do_not_come_back_are_shown_as_detached_and_disturb_nobody);
 	tcase_add_test(whose, an_agent_that_was_closed_is_no_session_any_more);
+	tcase_add_test(whose,
+		       agents_that_do_not_come_back_within_their_grace_are_closed_and_others_stay);
 	tcase_add_test(whose, sockets_for_agents_that_are_opened_later_have_ids_of_their_own);
 	tcase_add_test(whose, sessions_of_two_vms_with_the_same_id_are_told_apart_by_their_tokens);
 	tcase_add_test(whose, every_welcome_says_how_to_go_on);

@@ -138,23 +138,9 @@ END_TEST
 
 /* ---- Settings --------------------------------------------------------------------------------- */
 
-/* The file that kvmattrd_launch() has written is another one now. */
-static void write_settings(const char *text)
-{
-	char path[64];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/kvmattrd.conf", d->directory);
-	file = fopen(path, "we");
-	ck_assert_ptr_nonnull(file);
-	fputs(text, file);
-	ck_assert_int_eq(fclose(file), 0);
-}
-
 static void reload_settings(const char *text, const char *said)
 {
-	write_settings(text);
-	kill(d->pid, SIGHUP);
+	kvmattrd_reload(d, text);
 	EVENTUALLY(PATIENCE_MS, kvmattrd_has_logged(d, said));
 }
 

@@ -5,6 +5,7 @@
  */
 #include "daemon/serve/control.h"
 #include "daemon/serve/events.h"
+#include "daemon/serve/jsonrpc.h"
 #include "tests/integration/event-client.h"
 #include "tests/integration/siege.h"
 
@@ -19,7 +20,8 @@
 /* Of which each makes two events: more than are kept, with what the sockets' buffers hold, too. */
 #define N_FLOOD 4000
 
-#define LAYERS_OF_GUEST "{\"events\":[\"layer.enabled\",\"layer.reset\"],\"vm\":\"guest\"}"
+#define KINDS    "\"events\":[\"vm.frozen\",\"vm.thawed\"]"
+#define OF_GUEST "{" KINDS ",\"vm\":\"guest\"}"
 
 static struct siege siege;
 static struct simulated_vmm *vmm;
@@ -36,12 +38,36 @@ static void stop(void)
 	siege_end(&siege);
 }
 
-/* So many times two events, as fast as they go. */
+/* Of the calls that a batch may have. */
+#define MAX_PAIRS (JSONRPC_MAX_BATCH / 2)
+
+/*
+ * So many times two events, as fast as the daemon makes them: in a few large batches of calls, so
+ * that it takes no time to speak of, however long a test waits for its turn on this machine.
+ */
 static void flood(unsigned int n)
 {
-	for (unsigned int i = 0; i < n; i++) {
-		expect_ok(vmm->owner, kvmattr_enable_layer(vmm->owner, 1, KVMATTR_RWX, 0));
-		expect_ok(vmm->owner, kvmattr_reset_layer(vmm->owner, 1));
+	static const char pair[] = ",{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vm.freeze\","
+				   "\"params\":[\"guest\"]}"
+				   ",{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"vm.thaw\","
+				   "\"params\":[\"guest\"]}";
+	static char batch[MAX_PAIRS * sizeof(pair) + 2];
+
+	while (n) {
+		const unsigned int n_pairs = n < MAX_PAIRS ? n : MAX_PAIRS;
+		struct json_object *answers;
+		char *end = batch;
+
+		for (unsigned int i = 0; i < n_pairs; i++)
+			end = stpcpy(end, pair);
+		*batch = '[';
+		strcpy(end, "]");
+		answers = control_ask(siege.control, batch);
+		ck_assert_uint_eq(json_object_array_length(answers), 2 * n_pairs);
+		for (size_t i = 0; i < 2 * n_pairs; i++)
+			ck_assert(json_has(json_object_array_get_idx(answers, i), "result"));
+		json_object_put(answers);
+		n -= n_pairs;
 	}
 }
 
@@ -82,7 +108,7 @@ static int64_t counter(const char *path)
  */
 START_TEST(one_that_fell_behind_is_told_exactly_what_it_missed)
 {
-	struct event_client events = events_begin(siege.daemon, LAYERS_OF_GUEST);
+	struct event_client events = events_begin(siege.daemon, OF_GUEST);
 	struct json_object *line, *answer;
 	int64_t number = 0, first = 0, missed = 0, last = 0;
 
@@ -113,8 +139,7 @@ START_TEST(one_that_fell_behind_is_told_exactly_what_it_missed)
 	answer = control_call(events.control, "event.unsubscribe", "{}");
 	ck_assert(!json_boolean_at(answer, "subscribed"));
 	json_object_put(answer);
-	answer = control_call(events.control, "event.subscribe",
-			      "{\"events\":[\"layer.enabled\",\"layer.reset\"],\"since\":%ld}",
+	answer = control_call(events.control, "event.subscribe", "{" KINDS ",\"since\":%ld}",
 			      last + 1);
 	/* the last two have pushed out two more */
 	ck_assert_int_eq(json_number_at(answer, "missed"), 2);
@@ -158,10 +183,10 @@ START_TEST(those_that_do_not_read_are_disconnected)
 {
 	static const char calls[] = "[{\"jsonrpc\":\"2.0\",\"method\":\"rpc.methods\",\"id\":1},"
 				    "{\"jsonrpc\":\"2.0\",\"method\":\"rpc.methods\",\"id\":2}]\n";
-	struct event_client silent = events_begin(siege.daemon, LAYERS_OF_GUEST),
-			    calling = events_begin(siege.daemon, LAYERS_OF_GUEST),
-			    slow = events_begin(siege.daemon, LAYERS_OF_GUEST),
-			    alive = events_begin(siege.daemon, LAYERS_OF_GUEST);
+	struct event_client silent = events_begin(siege.daemon, OF_GUEST),
+			    calling = events_begin(siege.daemon, OF_GUEST),
+			    slow = events_begin(siege.daemon, OF_GUEST),
+			    alive = events_begin(siege.daemon, OF_GUEST);
 	long before_kib = kvmattrd_resident_kib(siege.daemon);
 	char byte;
 
@@ -169,8 +194,8 @@ START_TEST(those_that_do_not_read_are_disconnected)
 		if (i % 100 == 0)
 			send_what_goes(calling.control->socket, calls);
 		flood(1);
-		json_object_put(events_expect_any(&alive, "layer.enabled", "guest"));
-		json_object_put(events_expect_any(&alive, "layer.reset", "guest"));
+		json_object_put(events_expect_any(&alive, "vm.frozen", "guest"));
+		json_object_put(events_expect_any(&alive, "vm.thawed", "guest"));
 	}
 	if (harness_patience() == 1)
 		ck_assert_int_lt(kvmattrd_resident_kib(siege.daemon) - before_kib, 8 * 1024);
@@ -195,7 +220,7 @@ START_TEST(as_many_as_there_may_be_that_never_read_hold_little_memory)
 	long before_kib = kvmattrd_resident_kib(siege.daemon);
 
 	for (int i = 0; i < N_DEAD; i++)
-		dead[i] = events_begin(siege.daemon, LAYERS_OF_GUEST);
+		dead[i] = events_begin(siege.daemon, OF_GUEST);
 	flood(N_FLOOD);
 	bystander_expect_progress(siege.bystander);
 	/* what they may leave unread, and what is kept for all of them, with what that costs */
@@ -216,12 +241,12 @@ START_TEST(as_many_as_there_may_be_that_read_are_all_told_all)
 	struct event_client alive[N_ALIVE];
 
 	for (int i = 0; i < N_ALIVE; i++)
-		alive[i] = events_begin(siege.daemon, LAYERS_OF_GUEST);
+		alive[i] = events_begin(siege.daemon, OF_GUEST);
 	flood(N_ROUNDS);
 	for (int i = 0; i < N_ALIVE; i++) {
 		for (int j = 0; j < N_ROUNDS; j++) {
-			json_object_put(events_expect_any(&alive[i], "layer.enabled", "guest"));
-			json_object_put(events_expect_any(&alive[i], "layer.reset", "guest"));
+			json_object_put(events_expect_any(&alive[i], "vm.frozen", "guest"));
+			json_object_put(events_expect_any(&alive[i], "vm.thawed", "guest"));
 		}
 		events_expect_none(&alive[i]);
 	}
@@ -234,7 +259,7 @@ END_TEST
 START_TEST(no_event_cuts_into_an_answer)
 {
 	enum { N_CALLS = 200, N_BATCHES = 20 };
-	struct event_client events = events_begin(siege.daemon, LAYERS_OF_GUEST);
+	struct event_client events = events_begin(siege.daemon, OF_GUEST);
 	int n_events = 0, n_batches = 0;
 	char *batch = calloc(N_CALLS, 64), *end = batch;
 
@@ -272,7 +297,7 @@ END_TEST
 
 START_TEST(one_that_has_shut_down_its_side_is_not_told_any_more)
 {
-	struct event_client events = events_begin(siege.daemon, LAYERS_OF_GUEST);
+	struct event_client events = events_begin(siege.daemon, OF_GUEST);
 
 	ck_assert_int_eq(shutdown(events.control->socket, SHUT_WR), 0);
 	ck_assert_ptr_null(control_receive(events.control));

@@ -146,16 +146,8 @@ END_TEST
 
 START_TEST(another_group_takes_a_restart)
 {
-	char path[64];
-	FILE *file;
-
 	start_with_group("61021");
-	snprintf(path, sizeof(path), "%s/kvmattrd.conf", d->directory);
-	file = fopen(path, "we");
-	ck_assert_ptr_nonnull(file);
-	fputs("[daemon]\nsocket-group = 61022\n", file);
-	fclose(file);
-	kill(d->pid, SIGHUP);
+	kvmattrd_reload(d, "[daemon]\nsocket-group = 61022\n");
 	EVENTUALLY(PATIENCE_MS, kvmattrd_has_logged(d, "settings were read anew"));
 	ck_assert(kvmattrd_has_logged(d, "[daemon] socket-group is another one now: that takes a "
 					 "restart"));

@@ -25,7 +25,9 @@
 /* In issue and manual alike: how long a dead VMM's VM may be there. */
 #define GONE_MS 1000
 
-static const char impatient[] = "[limits]\nexecutor-deadline-ms = 400\n";
+/* Soon over, and long for the executors that do answer, on a loaded machine. */
+#define DEADLINE_MS 2000
+static const char impatient[] = "[limits]\nexecutor-deadline-ms = 2000\n";
 
 /* A daemon that is watched, and everything that is not to suffer. */
 static struct kvmattrd *d;
@@ -261,12 +263,12 @@ START_TEST(updates_are_refused_while_the_executor_is_stuck_and_all_is_repaired_w
 	simulated_vmm_close_gate(vmm);
 	started_ms = harness_now_ms();
 	expect_refusal(agent, protect_range(agent, 1, KVMATTR_R, 4, 8), KVMATTR_EXECUTOR_STUCK,
-		       "has not answered for 400 ms");
-	ck_assert_uint_ge(harness_now_ms() - started_ms, 390);
+		       "has not answered for 2000 ms");
+	ck_assert_uint_ge(harness_now_ms() - started_ms, DEADLINE_MS - 10);
 	started_ms = harness_now_ms();
 	expect_refusal(agent, protect_range(agent, 1, KVMATTR_R, 64, 8), KVMATTR_EXECUTOR_STUCK,
-		       "has not answered for 400 ms");
-	ck_assert_uint_lt(harness_now_ms() - started_ms, 390 * harness_patience());
+		       "has not answered for 2000 ms");
+	ck_assert_uint_lt(harness_now_ms() - started_ms, DEADLINE_MS * harness_patience());
 	ck_assert(is_in_state("guest", "stuck"));
 	ck_assert(!is_in_state("bystander", "stuck"));
 	ck_assert(kvmattrd_has_logged(d, "VM 'guest': the executor has not answered"));
@@ -277,8 +279,8 @@ START_TEST(updates_are_refused_while_the_executor_is_stuck_and_all_is_repaired_w
 
 	/* The call that was waiting is made after all; the refused update is not to stay. */
 	simulated_vmm_open_gate(vmm);
+	EVENTUALLY(5000, kvmattrd_has_logged(d, "VM 'guest': recovered"));
 	EVENTUALLY(5000, is_in_state("guest", "idle"));
-	ck_assert(kvmattrd_has_logged(d, "VM 'guest': recovered"));
 	expect_pages(vmm, 0, 0, 8, KVMATTR_RX);
 	expect_pages(vmm, 0, 8, vmm->n_pages - 8, KVMATTR_RWX);
 	expect_ok(agent, protect_range(agent, 1, KVMATTR_R, 4, 8));
@@ -358,9 +360,9 @@ START_TEST(a_registration_whose_executor_never_answers_ends_at_the_deadline)
 	start(impatient);
 	vmm = simulated_vmm_connect(d, &options);
 	/* In the thread that registers: the answer is read only when the call is through. */
-	vmm->delay_ms = 1500;
+	vmm->delay_ms = DEADLINE_MS + 1000;
 	expect_refusal(vmm->owner, simulated_vmm_register(vmm, &options), KVMATTR_EXECUTOR_STUCK,
-		       "has not answered for 400 ms");
+		       "has not answered for 2000 ms");
 	vmm->delay_ms = 0;
 	expect_ok(vmm->owner, simulated_vmm_register(vmm, &options));
 	expect_pages(vmm, 0, 0, vmm->n_pages, KVMATTR_RWX | KVMATTR_PRIVATE);

@@ -66,8 +66,11 @@ void vmm_process_end(struct vmm_process *vmm)
 
 /* ---- The bystander ------------------------------------------------------------------------- */
 
-/* The longest that it may have to wait for one answer. */
-#define PATIENCE_MS 1000
+/*
+ * The longest that it may have to wait for one answer: on a loaded machine the scheduler alone has
+ * it wait for a second now and then.
+ */
+#define PATIENCE_MS 5000
 #define PAUSE_NS    200000
 
 struct bystander {

@@ -115,7 +115,7 @@ tests_unit_libunit_la_SOURCES = \
 	tests/unit/told-journal.c tests/unit/told-journal.h \
 	tests/unit/unheard-vm-ops.c tests/unit/unheard-vm-ops.h \
 	tests/unit/verify-checks.c tests/unit/verify-checks.h \
-	tests/unit/vm-world.c tests/unit/vm-world.h \
+	tests/unit/vm-world.c tests/unit/vm-world-expect.c tests/unit/vm-world.h \
 	tests/unit/wire-messages.c tests/unit/wire-messages.h \
 	tests/unit/world-journal.c tests/unit/world-journal.h
 tests_unit_libunit_la_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
@@ -132,4 +132,4 @@ tests_unit_test_outbox_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 # Scripts that print TAP.
 script_tests = tests/unit/check-catalog.sh tests/unit/check-manual.sh
 TESTS += $(script_tests)
-EXTRA_DIST += $(script_tests)
+EXTRA_DIST += $(script_tests) tests/unit/tap.sh

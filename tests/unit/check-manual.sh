@@ -15,20 +15,8 @@ export ASAN_OPTIONS
 
 top=${srcdir:-$(dirname "$0")/../..}
 doc=$top/doc
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-n=0
-
-# ok LABEL: by the status of the command before it.
-ok() {
-	if [ $? -eq 0 ]; then
-		verdict=ok
-	else
-		verdict='not ok'
-	fi
-	n=$((n + 1))
-	echo "$verdict $n - $1"
-}
+# shellcheck source=tests/unit/tap.sh
+. "$top/tests/unit/tap.sh"
 
 # Nothing to look for is a failure, too: then it is the test that has drifted.
 there_are() { # FILE WHAT
@@ -301,14 +289,11 @@ check_layouts() { # PAGE WHERE
 	while read -r name; do
 		grep "^$name " "$work/layouts" >"$work/one"
 		grep "^$name " "$work/described" >"$work/other"
-		diff "$work/one" "$work/other" | sed -n 's/^[<>]/#&/p'
-		cmp -s "$work/one" "$work/other"
-		ok "the size and the fields of $name are those of $1"
+		same "$work/one" "$work/other" "the size and the fields of $name are those of $1"
 	done <"$work/names"
 	# What is a header alone has no structure.
 	cut -d' ' -f1 "$work/described" | sort -u | grep -vx AGENT_OPENED >"$work/other"
-	cmp -s "$work/names" "$work/other"
-	ok "$1 has no layouts that $2"
+	same "$work/names" "$work/other" "$1 has no layouts that $2"
 }
 
 layouts_of wire "$types" "$wire" >"$work/layouts"
@@ -325,8 +310,8 @@ check_layouts kvmattr-journal.5 'the journal, its checkpoints, images and export
 enumerators "$journal/vm-records.h" 'enum vm_record_type' VM_RECORD_ >"$work/numbers"
 there_are "$work/numbers" 'types of records'
 sed -n 's/^## \([A-Z_]*\) (\([0-9]*\))$/\2 \1/p' "$doc/kvmattr-journal.5.scd" >"$work/rows"
-cmp -s "$work/numbers" "$work/rows"
-ok "kvmattr-journal.5 has the journal's records with their numbers, in their order"
+same "$work/numbers" "$work/rows" \
+	"kvmattr-journal.5 has the journal's records with their numbers, in their order"
 
 # ---- The control socket -----------------------------------------------------------------------
 
@@ -341,9 +326,7 @@ names_in() { # FIRST-HEADER LAST-HEADER SCRIPT
 
 check_names() { # WHAT FILE-OF-NAMES FILE-OF-THE-PAGE
 	there_are "$2" "${1}s"
-	diff "$2" "$3" | sed -n 's/^[<>]/#&/p'
-	cmp -s "$2" "$3"
-	ok "kvmattr-rpc.7 has every $1, once, and no others"
+	same "$2" "$3" "kvmattr-rpc.7 has every $1, once, and no others"
 }
 
 # A row of a room's array is two tabs deep, and only a method has a dot in its name.

@@ -63,6 +63,9 @@ START_TEST(sentences_say_who_and_what)
 	expect_text("{\"event\":\"fault.explained\",\"data\":{\"vtl\":0,\"gpa\":\"0x1000\","
 		    "\"access\":\"w\",\"allowed\":false,\"denying\":[1,2],\"suppressed\":0}}",
 		    "VTL 0, write at 0x1000: denied by layers 1, 2");
+	expect_text("{\"event\":\"vm.degraded\",\"data\":{\"text\":\"degraded: trying again\","
+		    "\"unknown_pages\":1}}",
+		    "DEGRADED: trying again (1 page of which it is not known what KVM enforces)");
 }
 END_TEST
 

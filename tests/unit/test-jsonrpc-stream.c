@@ -272,6 +272,25 @@ static char *call_of_values(unsigned int n)
 	return strcat(text, "]}\n");
 }
 
+/* json-c takes the digits before the sign for the number where it is given them by themselves. */
+START_TEST(a_number_with_a_sign_in_it_is_refused_wherever_a_long_request_is_cut)
+{
+	static const char head[] = "{\"jsonrpc\":\"2.0\",\"method\":\"update\",\"id\":1,";
+	static const char tail[] = "\"params\":[7,12-5]}\n";
+	const size_t n = 8100 + (size_t)_i + sizeof(tail) - 1;
+	char *text = malloc(n + 1);
+
+	ck_assert_ptr_nonnull(text);
+	memset(text, ' ', n);
+	memcpy(text, head, sizeof(head) - 1);
+	memcpy(text + n - (sizeof(tail) - 1), tail, sizeof(tail));
+	peer_send(text, n);
+	ck_assert_str_eq(peer.answers, PARSE_ERROR("") "\n");
+	ck_assert_uint_eq(peer.n_calls, 0);
+	free(text);
+}
+END_TEST
+
 START_TEST(a_request_may_have_as_many_values_as_allowed_and_no_more)
 {
 	char *text = call_of_values(JSONRPC_MAX_VALUES);
@@ -416,6 +435,9 @@ static TCase *tests_of_the_stream(void)
 	tcase_add_test(tests, a_request_as_long_as_allowed_is_answered);
 	tcase_add_test(tests, a_request_that_is_longer_is_refused_and_skipped);
 	tcase_add_loop_test(tests, a_long_request_is_understood_as_it_was_written, 0, 40);
+	tcase_add_loop_test(tests,
+			    a_number_with_a_sign_in_it_is_refused_wherever_a_long_request_is_cut, 0,
+			    100);
 	tcase_add_test(tests, a_request_may_have_as_many_values_as_allowed_and_no_more);
 	tcase_add_test(tests, a_peer_may_leave_while_its_request_is_parsed);
 	tcase_add_test(tests, a_batch_may_hold_as_many_calls_as_allowed_and_no_more);

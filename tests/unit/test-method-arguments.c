@@ -133,8 +133,8 @@ static const struct {
 	{ "{}", "params.count", "is missing: how many" },
 	{ "[]", "params.count", "is missing: how many" },
 	{ "{\"count\":null}", "params.count", "has to be an integer" },
-	{ "{\"count\":2,\"size\":1}", "params.size", "paint has no such parameter; it has: count" },
-	{ "{\"Count\":2}", "params.Count", "no such parameter" },
+	{ "{\"count\":2,\"size\":1}", "params.size", "is no parameter of paint, which has: count" },
+	{ "{\"Count\":2}", "params.Count", "is no parameter of paint" },
 	{ "[2,0,\"red\",[],[],null,true,\"x\",9]", "params[8]", "at most 8 parameters, not 9" },
 	{ "[\"2\"]", "params[0] (count)", "is a string" },
 	/* integers */

@@ -405,10 +405,10 @@ START_TEST(after_a_failed_sync_the_journal_is_reopened_by_the_next_daemon)
 }
 END_TEST
 
-/* Peers that come back are told at once of what the dead daemon had written. */
-START_TEST(what_a_dead_daemon_wrote_is_on_the_disk_when_its_journal_is_reopened)
+/* A journal that another daemon wrote, which died before the last of it was on the disk. */
+static void begin_second_life(int i)
 {
-	begin_vm(_i % 2 ? 500 : ONE_SEGMENT, NO_LIMIT, _i);
+	begin_vm(i % 2 ? 500 : ONE_SEGMENT, NO_LIMIT, i);
 	journaled_vm_go_on(&vm, 10);
 	journaled_vm_await_disk(&vm);
 	faulty_io_hold_syncs(true);
@@ -417,9 +417,46 @@ START_TEST(what_a_dead_daemon_wrote_is_on_the_disk_when_its_journal_is_reopened)
 	faulty_io_hold_syncs(false);
 	journaled_vm_close(&vm, KVMATTR_OK);
 	faulty_io_fail(OF_OTHER_THREADS, 0, FAIL_ONCE, 0);
+}
+
+/* Peers that come back are told of it then. */
+START_TEST(what_a_dead_daemon_wrote_counts_as_durable_when_it_is_on_the_disk)
+{
+	uint64_t recorded;
+
+	begin_second_life(_i);
 	ck_assert_int_eq(journaled_vm_reopen(&vm), 0);
+	recorded = vm_journal_recorded(vm.journal);
+	ck_assert_uint_eq(recorded + 1, vm_journal_status(vm.journal).journal.next_number);
+	ck_assert_uint_eq(vm.durable, 0);
+	while (vm.durable < recorded)
+		journaled_vm_await(&vm);
 	vm.acknowledged = vm.commit;
 	journaled_vm_expect_disk(&vm);
+	journaled_vm_end(&vm);
+}
+END_TEST
+
+START_TEST(what_a_dead_daemon_wrote_and_cannot_be_synced_is_durable_with_a_checkpoint)
+{
+	uint64_t recorded;
+
+	begin_second_life(_i);
+	faulty_io_fail(OF_OTHER_THREADS, 1, FAIL_FROM_HERE, EIO);
+	ck_assert_int_eq(journaled_vm_reopen(&vm), 0);
+	recorded = vm_journal_recorded(vm.journal);
+	while (!vm.n_troubles)
+		journaled_vm_await(&vm);
+	ck_assert_int_eq(journaled_vm_step(&vm), -EIO);
+	ck_assert_uint_eq(vm.durable, 0);
+	faulty_io_fail(OF_OTHER_THREADS, 0, FAIL_ONCE, 0);
+	while (vm.durable < recorded)
+		journaled_vm_await(&vm);
+	vm.acknowledged = vm.commit;
+	journaled_vm_expect_disk(&vm);
+	await_recovery();
+	spoil_segments();
+	journaled_vm_expect(&vm);
 	journaled_vm_end(&vm);
 }
 END_TEST
@@ -439,9 +476,11 @@ int main(void)
 	tcase_add_loop_test(
 		syncs, a_loss_of_power_at_any_moment_takes_nothing_that_was_acknowledged, 0, 6);
 	tcase_add_loop_test(syncs, what_comes_last_is_on_the_disk_when_the_journal_is_closed, 0, 4);
-	tcase_add_loop_test(failures,
-			    what_a_dead_daemon_wrote_is_on_the_disk_when_its_journal_is_reopened, 0,
-			    6);
+	tcase_add_loop_test(
+		syncs, what_a_dead_daemon_wrote_counts_as_durable_when_it_is_on_the_disk, 0, 6);
+	tcase_add_loop_test(
+		failures,
+		what_a_dead_daemon_wrote_and_cannot_be_synced_is_durable_with_a_checkpoint, 0, 6);
 	tcase_add_loop_test(failures,
 			    after_a_failed_sync_everything_is_refused_until_a_checkpoint_covers_it,
 			    0, 6);

@@ -122,6 +122,31 @@ START_TEST(a_batch_ends_before_its_record_is_too_long)
 }
 END_TEST
 
+/*
+ * Pages that follow each other are tried together, and one by one if that is refused.  In between,
+ * the batch may be full, of pages that others asked for.
+ */
+START_TEST(an_update_of_which_a_full_batch_has_no_room_for_anything_is_none_of_it)
+{
+	const struct policy_element element = { .kind = KVMATTR_PROTECT,
+						.layer = 1,
+						.value = KVMATTR_RX,
+						.restricted = KVMATTR_ALL_LOWER };
+	const struct kvmattr_range far = { KVMATTR_GFN_LIMIT - 1, (UINT64_C(1) << 22) - 1 };
+	uint64_t commit = vm_commit(world->vm);
+	unsigned int id;
+
+	world_protect(world, KVMATTR_R, 0, 1);
+	world_submit(world, &owner, &element, &far, 1, false);
+	id = world_protect(world, KVMATTR_R, 1500, 2);
+	world_settle(world);
+	world_expect(world, id - 1, KVMATTR_INVALID_PARAMETER, 0);
+	world_expect(world, id, KVMATTR_INVALID_PARAMETER, 0);
+	ck_assert_uint_eq(vm_commit(world->vm), commit + 3);
+	world_expect_all_in_force(world);
+}
+END_TEST
+
 /* ---- What cannot be written ----------------------------------------------------------------- */
 
 START_TEST(what_the_journal_does_not_take_is_not_done)
@@ -533,6 +558,8 @@ int main(void)
 		written,
 		what_kvm_refuses_is_noted_when_it_is_answered_and_written_with_the_next_batch);
 	tcase_add_loop_test(written, a_batch_ends_before_its_record_is_too_long, 0, 3);
+	tcase_add_test(written,
+		       an_update_of_which_a_full_batch_has_no_room_for_anything_is_none_of_it);
 	tcase_add_loop_test(failed, what_the_journal_does_not_take_is_not_done, 0, 3);
 	tcase_add_test(failed, ram_that_was_to_be_taken_out_and_put_back_is_as_it_was);
 	tcase_add_test(failed, all_of_a_batch_that_cannot_be_written_is_refused_and_nothing_else);

@@ -394,6 +394,18 @@ static int refuse_page_10(struct world *world, const struct plan_call *call)
 	return covers(call, 10) ? ENOMEM : 0;
 }
 
+/* Of a former life: all RAM, and layer 1. */
+static struct policy *make_recorded_policy(void)
+{
+	struct policy *policy = make_policy();
+
+	apply(policy,
+	      (struct policy_element){ .kind = KVMATTR_ADD_RAM, .range = { 0, RAM_PAGES } });
+	apply(policy, (struct policy_element){
+			      .kind = KVMATTR_ENABLE_LAYER, .layer = 1, .value = KVMATTR_RWX });
+	return policy;
+}
+
 /*
  * Page 10 was closed in the life before, by the first element of an update, which is the second in
  * the queue now; what KVM holds of it is not known, and KVM does not take the repair.
@@ -404,14 +416,10 @@ START_TEST(an_update_begun_in_another_life_is_answered_when_its_first_elements_a
 	static const rule rules[] = { refuse_repairs_of_page_10, refuse_page_10 };
 	struct vm_update other = protect(WIRE_FORM_PAGES, others, 1, KVMATTR_R);
 	struct vm_update begun = protect(WIRE_FORM_PAGES, pages, 2, KVMATTR_NONE);
-	struct policy *policy = make_policy();
+	struct policy *policy = make_recorded_policy();
 	struct page_ranges unknown = { 0 };
 	struct world *world;
 
-	apply(policy,
-	      (struct policy_element){ .kind = KVMATTR_ADD_RAM, .range = { 0, RAM_PAGES } });
-	apply(policy, (struct policy_element){
-			      .kind = KVMATTR_ENABLE_LAYER, .layer = 1, .value = KVMATTR_RWX });
 	apply(policy, (struct policy_element){ .kind = KVMATTR_PROTECT,
 					       .layer = 1,
 					       .restricted = KVMATTR_ALL_LOWER,
@@ -421,7 +429,7 @@ START_TEST(an_update_begun_in_another_life_is_answered_when_its_first_elements_a
 	policy_forget_applied(policy, &unknown);
 	world = begin(policy);
 	memset(world->pages, KVMATTR_RWX, sizeof(world->pages));
-	vm_restore(world->vm, 3, &unknown);
+	vm_restore(world->vm, 3, &unknown, 0);
 	page_ranges_destroy(&unknown);
 	begun.n_in_force = 1;
 	submit(world, &other, 1);
@@ -434,6 +442,39 @@ START_TEST(an_update_begun_in_another_life_is_answered_when_its_first_elements_a
 	ck_assert_uint_eq(begun.n_in_force, _i ? 1 : 2);
 	ck_assert_uint_eq(begun.commit, 4);
 	ck_assert_uint_eq(world->pages[20], _i ? KVMATTR_RWX : KVMATTR_NONE);
+	end(world);
+}
+END_TEST
+
+static int refuse_page_20(struct world *world, const struct plan_call *call)
+{
+	(void)world;
+	return covers(call, 20) ? ENOMEM : 0;
+}
+
+/* It goes no further, and what it says of its first element was written by a dead daemon. */
+START_TEST(an_update_begun_in_another_life_is_answered_when_what_was_recorded_then_is_durable)
+{
+	static const uint64_t pages[] = { 10, 20 };
+	struct vm_update begun = protect(WIRE_FORM_PAGES, pages, 2, KVMATTR_NONE);
+	struct policy *policy = make_recorded_policy();
+	struct world *world;
+
+	policy_assume_applied(policy);
+	world = begin(policy);
+	memset(world->pages, KVMATTR_RWX, sizeof(world->pages));
+	vm_restore(world->vm, 3, &(struct page_ranges){ 0 }, 7);
+	begun.n_in_force = 1;
+	submit(world, &begun, 1);
+	world->refuses = refuse_page_20;
+	vm_start(world->vm);
+	run(world);
+	vm_durable(world->vm, 6);
+	ck_assert_uint_eq(world->n_answered, 0);
+	vm_durable(world->vm, 7);
+	ck_assert_uint_eq(world->n_answered, 1);
+	ck_assert_int_eq(world->statuses[0], KVMATTR_INSUFFICIENT_MEMORY);
+	ck_assert_uint_eq(begun.n_in_force, 1);
 	end(world);
 }
 END_TEST
@@ -454,6 +495,9 @@ int main(void)
 		refused,
 		an_update_begun_in_another_life_is_answered_when_its_first_elements_are_in_force_again,
 		0, 2);
+	tcase_add_test(
+		refused,
+		an_update_begun_in_another_life_is_answered_when_what_was_recorded_then_is_durable);
 	tcase_add_test(refused, each_call_of_a_plan_has_retries_of_its_own);
 	suite_add_tcase(suite, refused);
 	runner = srunner_create(suite);

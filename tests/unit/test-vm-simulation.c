@@ -268,7 +268,7 @@ START_TEST(whatever_happens_what_is_answered_is_in_force_and_nothing_else)
 {
 	begin(_i, 0);
 	refused_one_in = 5; /* the first day begins badly */
-	world->journal.n_failures = 2;
+	world->journal.n_failures = 4;
 	live(4, 600);
 	/* There were such days. */
 	ck_assert_uint_gt(count_answers(KVMATTR_OK), 10);

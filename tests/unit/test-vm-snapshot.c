@@ -173,7 +173,7 @@ static const struct replay_session *snapshot_of(uint64_t id)
 
 START_TEST(the_vm_is_as_it_was_registered)
 {
-	vm_restore(hosted->vm, 12, &(struct page_ranges){ 0 });
+	vm_restore(hosted->vm, 12, &(struct page_ranges){ 0 }, 0);
 	ck_assert_ptr_eq(vm_snapshot(hosted, &replay), vm_policy(hosted->vm));
 	ck_assert_str_eq(replay.facts.name, "guest");
 	ck_assert_uint_eq(replay.facts.n_views, 1);

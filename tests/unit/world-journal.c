@@ -357,8 +357,9 @@ void world_die(struct world *world)
 	world_end_life(world);
 	world_begin_life(world, policy);
 	journal->is_open = false;
-	journal->told = journal->number; /* the journal is read back, and synced, first */
-	vm_restore(world->vm, journal->commit, &doubtful);
+	/* who resumes is answered from the journal, when the disk has it: at once, here */
+	journal->told = journal->number;
+	vm_restore(world->vm, journal->commit, &doubtful, 0);
 	page_ranges_destroy(&doubtful);
 	world_journal_expect_policy(world);
 	go_on(world);
