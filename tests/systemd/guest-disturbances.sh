@@ -172,8 +172,9 @@ echo "# SIGKILL: of the last pause, from the fork of the new daemon until it was
 	"$((($(property ActiveEnterTimestampMonotonic) - forked) / 1000)) ms"
 under_load_with 5 restart 5 "$full" systemctl restart kvmattrd
 under_load_with 0 "stop, and a client starts it" 2 "$full" systemctl stop kvmattrd
+# The sockets first: otherwise systemd stops them last, and a client may start the service in between.
 under_load_with 0 "stop, sockets too, and start" 2 "$full" sh -c "
-	systemctl stop kvmattrd kvmattrd-agent.socket kvmattrd-control.socket &&
+	systemctl stop kvmattrd-agent.socket kvmattrd-control.socket && systemctl stop kvmattrd &&
 	systemctl show -p NFileDescriptorStore --value kvmattrd >>/run/stopped &&
 	systemctl start kvmattrd"
 is "stop, sockets too, and start: meanwhile the store is empty" \
