@@ -14,30 +14,18 @@ build=$(realpath "${1:?the top of a build tree}")
 kept=${2:-}
 here=$(cd "$(dirname "$0")" && pwd)
 top=$here/../..
-n=0
 
 skip() {
 	echo "1..0 # SKIP skipped: $*"
 	exit 0
 }
 
-# ok LABEL: by the status of the command before it.
-ok() {
-	if [ $? -eq 0 ]; then
-		verdict=ok
-	else
-		verdict='not ok'
-	fi
-	n=$((n + 1))
-	echo "$verdict $n - $1"
-}
-
 for program in dpkg-buildpackage dh lintian abidiff; do
 	command -v $program >/dev/null ||
 		skip "there is no $program; apt-get install dpkg-dev debhelper lintian abigail-tools"
 done
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
+# shellcheck source=tests/unit/tap.sh
+. "$top/tests/unit/tap.sh"
 export LC_ALL=C
 
 # ---- Building ------------------------------------------------------------------------------------
