@@ -454,6 +454,7 @@ static void take_in(void *context, struct authority_peer *peer)
 	users_charge(&control->daemon->users, peer->uid, USER_CLIENT, &client->charge);
 	turn_init(&control->daemon->turns, &client->turn, users_share(&client->charge),
 		  client_take_turn, client);
+	turn_be_patient(&client->turn);
 	control->statistics.clients_accepted++;
 	bufferevent_setcb(client->connection, on_read, on_write, on_event, client);
 	bufferevent_setwatermark(client->connection, EV_READ, 0, READ_AHEAD);

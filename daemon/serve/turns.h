@@ -14,6 +14,13 @@
  * An event's callback asks for a turn, and its work is done at once where nobody else waits.
  * Otherwise it is done by turns_run(), which the main loop calls each time it has looked for
  * events. Work is cut by those who do it: a turn is not ended from outside.
+ *
+ * Some are patient: while others want turns, their first ones are put off, for up to
+ * TURNS_PATIENCE_US; who has begun goes on with its share.  It costs the others nothing if they come
+ * to wait for something themselves by then, as a batch does for its executor; and what was put off
+ * together costs less than one by one, when each would find the CPU's caches full of something
+ * else.  Where the others have not stopped wanting turns for TURNS_BUSY_US, they will hardly do so
+ * soon, and nobody is put off.
  */
 #ifndef KVMATTRD_TURNS_H
 #define KVMATTRD_TURNS_H
@@ -21,19 +28,26 @@
 #include "daemon/latency.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+
+#define TURNS_PATIENCE_US 3000
+#define TURNS_BUSY_US     20000
 
 typedef void (*turn_work)(void *context);
 
 /* A part of the loop's time: work, or what is divided among other parts. */
 struct turn {
-	struct turn *parent; /* NULL: the whole */
-	TAILQ_ENTRY(turn) list;
+	struct turn *parent;    /* NULL: the whole */
+	TAILQ_ENTRY(turn) list; /* its parent's waiting, or those put off */
 	/* The parts of this one that have something to do, by what they have used. */
 	TAILQ_HEAD(turn_list, turn) waiting;
 	unsigned int n_parts;
 	bool is_waiting;
+	bool is_patient;
+	bool is_put_off;   /* it is to wait, */
+	uint64_t due_us;   /* but not before then where others want turns */
 	uint64_t used_us;  /* its own virtual time: what it used, or did not ask for */
 	uint64_t parts_us; /* of the part that worked last, when it began */
 	turn_work work;    /* NULL: only its parts' */
@@ -43,10 +57,13 @@ struct turn {
 struct turns {
 	struct turn whole;
 	uint64_t (*now_us)(void);
-	uint64_t used_us;       /* since the loop last looked for events */
-	bool is_at_work;        /* a turn is being taken */
-	struct turn *worker;    /* whose time that is; NULL: nobody's any more */
-	struct latency lengths; /* of all turns */
+	uint64_t used_us;         /* since the loop last looked for events */
+	bool is_at_work;          /* a turn is being taken */
+	struct turn *worker;      /* whose time that is; NULL: nobody's any more */
+	struct turn_list put_off; /* the one that is due first is the first */
+	size_t n_busy;            /* that are not patient and wait or work */
+	uint64_t busy_us;         /* since when there are some */
+	struct latency lengths;   /* of all turns */
 };
 
 /* now_us: a monotonic clock. */
@@ -59,6 +76,8 @@ void turns_run(struct turns *turns);
 /* A part of parent.  With work, it can ask for turns; without, it is for parts of its own. */
 void turn_init(struct turns *turns, struct turn *turn, struct turn *parent, turn_work work,
 	       void *context);
+/* turn_ask() is patient for it from now on.  Nothing was asked for so far. */
+void turn_be_patient(struct turn *turn);
 /* It has used that time, too: of a turn that was somebody else's. */
 void turn_bill(struct turn *turn, uint64_t used_us);
 /*
@@ -71,7 +90,7 @@ void turn_move(struct turn *turn, struct turn *parent);
 
 /* Does the work once: before this returns, if nobody waits and this is not called from a turn. */
 void turn_ask(struct turns *turns, struct turn *turn);
-/* The same, but never before this returns. */
+/* The same, but never before this returns, nor patiently.  Nothing, if it has ended. */
 void turn_ask_later(struct turn *turn);
 /* What was asked for is not done. */
 void turn_forget(struct turn *turn);

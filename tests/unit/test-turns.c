@@ -253,6 +253,126 @@ START_TEST(who_worked_alone_for_long_is_not_made_to_wait_for_it)
 }
 END_TEST
 
+/* ---- Patience ------------------------------------------------------------------------------- */
+
+static struct worker *hire_patient(unsigned int i, struct turn *share, uint64_t piece_us,
+				   bool goes_on)
+{
+	struct worker *worker = hire(i, share, piece_us, goes_on);
+
+	turn_be_patient(&worker->turn);
+	return worker;
+}
+
+/* How long it waits, whoever works meanwhile. */
+static uint64_t wait_of(struct worker *worker)
+{
+	uint64_t asked_us = clock_us;
+	unsigned int n = worker->n_turns;
+
+	turn_ask(&turns, &worker->turn);
+	ck_assert_uint_eq(worker->n_turns, n);
+	while (worker->n_turns == n)
+		turns_run(&turns);
+	return worker->done_us - worker->piece_us - asked_us;
+}
+
+START_TEST(who_is_patient_waits_only_where_others_want_turns)
+{
+	struct worker *patient;
+
+	begin();
+	patient = hire_patient(0, NULL, 10, false);
+	hire(1, NULL, 100, false);
+	ck_assert_uint_eq(wait_of(patient), 0);
+	ck_assert(!turns_are_waiting(&turns));
+	turn_ask_later(&workers[1].turn);
+	ck_assert_uint_eq(wait_of(patient), 100);
+	dismiss(2);
+}
+END_TEST
+
+START_TEST(patience_has_an_end)
+{
+	struct worker *patient;
+	uint64_t waited_us;
+
+	begin();
+	patient = hire_patient(0, NULL, 10, false);
+	hire(1, NULL, 100, true);
+	turn_ask_later(&workers[1].turn);
+	waited_us = wait_of(patient);
+	ck_assert_uint_ge(waited_us, TURNS_PATIENCE_US);
+	ck_assert_uint_le(waited_us, TURNS_PATIENCE_US + 200);
+	dismiss(2);
+}
+END_TEST
+
+/* Two that work without end, so that either waits while the other works. */
+START_TEST(nobody_is_put_off_where_others_have_worked_for_long)
+{
+	struct worker *patient;
+
+	begin();
+	patient = hire_patient(0, NULL, 10, false);
+	for (unsigned int i = 1; i < 3; i++) {
+		hire(i, NULL, 100, true);
+		turn_ask_later(&workers[i].turn);
+	}
+	run_for(TURNS_BUSY_US);
+	ck_assert_uint_le(wait_of(patient), 200);
+	/* one of them alone, too; and once both have stopped, it begins anew */
+	workers[2].goes_on = false;
+	run_for(1000);
+	ck_assert_uint_le(wait_of(patient), 200);
+	workers[1].goes_on = false;
+	run_for(1000);
+	workers[1].goes_on = true;
+	turn_ask_later(&workers[1].turn);
+	ck_assert_uint_ge(wait_of(patient), TURNS_PATIENCE_US);
+	dismiss(3);
+}
+END_TEST
+
+START_TEST(the_patient_do_not_wait_for_each_other)
+{
+	struct turn users[2];
+	struct worker *light;
+
+	begin();
+	make_share(&users[0], NULL);
+	make_share(&users[1], NULL);
+	for (unsigned int i = 0; i < 15; i++) {
+		hire_patient(i, &users[0], 250, true);
+		turn_ask_later(&workers[i].turn);
+	}
+	run_for(5000);
+	light = hire_patient(15, &users[1], 10, false);
+	ck_assert_uint_le(wait_of(light), 250);
+	dismiss(16);
+	turn_end(&turns, &users[0]);
+	turn_end(&turns, &users[1]);
+}
+END_TEST
+
+START_TEST(who_was_patient_once_goes_on_with_its_share)
+{
+	struct worker *patient;
+
+	begin();
+	patient = hire_patient(0, NULL, 100, true);
+	hire(1, NULL, 100, true);
+	turn_ask_later(&workers[1].turn);
+	ck_assert_uint_ge(wait_of(patient), TURNS_PATIENCE_US);
+	patient->used_us = 0;
+	run_for(10000);
+	ck_assert(is_near(patient->used_us, 10000, 50));
+	dismiss(2);
+}
+END_TEST
+
+/* ---- Ends, moves, and anything -------------------------------------------------------------- */
+
 static struct turn doomed_share;
 
 /* As a VM that is released in its own turn, and its user with it. */
@@ -323,13 +443,16 @@ START_TEST(random_ways_leave_nobody_out)
 	for (unsigned int i = 0; i < 4; i++)
 		make_share(&vms[i], &users[i % 2]);
 	for (unsigned int i = 0; i < MAX_WORKERS; i++)
-		hire(i, &vms[i % 4], random_below(&random, 3000), false);
+		(i % 3 ? hire : hire_patient)(i, &vms[i % 4], random_below(&random, 3000), false);
 	for (unsigned int step = 0; step < 2000; step++) {
 		unsigned int i = (unsigned int)random_below(&random, MAX_WORKERS);
 
 		switch (random_below(&random, 4)) {
 		case 0:
-			turn_ask_later(&workers[i].turn);
+			if (workers[i].turn.is_patient && random_below(&random, 2))
+				turn_ask(&turns, &workers[i].turn);
+			else
+				turn_ask_later(&workers[i].turn);
 			asked[i] = true;
 			break;
 		case 1:
@@ -366,6 +489,7 @@ END_TEST
 int main(void)
 {
 	TCase *asking = tcase_create("asking"), *sharing = tcase_create("sharing");
+	TCase *patience = tcase_create("patience");
 
 	tcase_add_test(asking, where_nobody_waits_work_is_done_at_once);
 	tcase_add_test(asking, a_loop_that_has_worked_for_long_looks_for_events_first);
@@ -378,5 +502,10 @@ int main(void)
 	tcase_add_test(sharing, what_a_user_has_is_divided_among_its_vms);
 	tcase_add_test(sharing, who_asks_for_little_is_next);
 	tcase_add_test(sharing, who_worked_alone_for_long_is_not_made_to_wait_for_it);
-	return seeded_suite_run("turns", (TCase *const[]){ asking, sharing, NULL });
+	tcase_add_test(patience, who_is_patient_waits_only_where_others_want_turns);
+	tcase_add_test(patience, patience_has_an_end);
+	tcase_add_test(patience, nobody_is_put_off_where_others_have_worked_for_long);
+	tcase_add_test(patience, the_patient_do_not_wait_for_each_other);
+	tcase_add_test(patience, who_was_patient_once_goes_on_with_its_share);
+	return seeded_suite_run("turns", (TCase *const[]){ asking, sharing, patience, NULL });
 }
