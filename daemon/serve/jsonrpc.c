@@ -22,7 +22,8 @@ struct jsonrpc {
 	struct json_text text;
 	/* the request that is being parsed, or whose calls are being made */
 	bool has_request;
-	struct json_tokener *tokener; /* while it is parsed */
+	struct json_tokener *tokener; /* kept from one short request to the next */
+	bool is_parsing;
 	size_t n_parsed;
 	bool is_waiting; /* the call that was made last is to be answered later */
 	bool is_batch;
@@ -41,12 +42,18 @@ struct jsonrpc *jsonrpc_new(const struct jsonrpc_ops *ops, void *context)
 	return rpc;
 }
 
+static void forget_tokener(struct jsonrpc *rpc)
+{
+	if (rpc->tokener)
+		json_tokener_free(rpc->tokener);
+	rpc->tokener = NULL;
+}
+
 void jsonrpc_free(struct jsonrpc *rpc)
 {
 	if (!rpc)
 		return;
-	if (rpc->tokener)
-		json_tokener_free(rpc->tokener);
+	forget_tokener(rpc);
 	json_object_put(rpc->request);
 	json_text_destroy(&rpc->text);
 	free(rpc);
@@ -243,8 +250,10 @@ static bool parse_some(struct jsonrpc *rpc, struct json_object **ret, bool *ret_
 		json_object_put(object);
 	else
 		*ret = object;
-	json_tokener_free(rpc->tokener);
-	rpc->tokener = NULL;
+	rpc->is_parsing = false;
+	json_tokener_reset(rpc->tokener);
+	if (text->n > BYTES_AT_ONCE)
+		forget_tokener(rpc); /* has room for the longest string */
 	return true;
 }
 
@@ -315,6 +324,15 @@ static size_t memory_of(const struct json_text *text)
 	return 2 * text->n + text->n_values * (size_t)1024;
 }
 
+static void make_tokener(struct jsonrpc *rpc)
+{
+	/* json-c counts what is in the innermost container as a level too */
+	rpc->tokener = json_tokener_new_ex(JSON_TEXT_MAX_DEPTH + 1);
+	if (!rpc->tokener)
+		json_put_there(NULL);
+	json_tokener_set_flags(rpc->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+}
+
 static void begin_request(struct jsonrpc *rpc)
 {
 	if (rpc->ops->may_hold && !rpc->ops->may_hold(rpc->context, memory_of(&rpc->text))) {
@@ -323,12 +341,10 @@ static void begin_request(struct jsonrpc *rpc)
 			       "daemon.get): ask for less at a time");
 		return;
 	}
-	/* json-c counts what is in the innermost container as a level too */
-	rpc->tokener = json_tokener_new_ex(JSON_TEXT_MAX_DEPTH + 1);
 	if (!rpc->tokener)
-		json_put_there(NULL);
-	json_tokener_set_flags(rpc->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+		make_tokener(rpc);
 	rpc->has_request = true;
+	rpc->is_parsing = true;
 	rpc->is_batch = false;
 	rpc->n_parsed = 0;
 	go_on_parsing(rpc);
@@ -403,7 +419,7 @@ static void go_on(struct jsonrpc *rpc)
 void jsonrpc_work(struct jsonrpc *rpc)
 {
 	assert(jsonrpc_has_work(rpc));
-	if (rpc->tokener) {
+	if (rpc->is_parsing) {
 		go_on_parsing(rpc);
 		return;
 	}
