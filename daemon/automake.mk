@@ -124,6 +124,7 @@ daemon_libserve_la_SOURCES = \
 	daemon/serve/vm-journal-records.c \
 	daemon/serve/vm-journal.c daemon/serve/vm-journal.h \
 	daemon/serve/vm-journals.c daemon/serve/vm-journals.h \
+	daemon/serve/vm-shape.c daemon/serve/vm-shape.h \
 	daemon/serve/vm-snapshot.c daemon/serve/vm-snapshot.h
 daemon_libserve_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(JSON_C_CFLAGS) $(SYSTEMD_CFLAGS)
 daemon_libserve_la_LIBADD = daemon/libjournal.la daemon/libpolicy.la $(LIBEVENT_LIBS) $(JSON_C_LIBS) $(SYSTEMD_LIBS) \

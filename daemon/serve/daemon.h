@@ -59,6 +59,7 @@ struct hosted_vm {
 	int view_fds[KVMATTR_N_VTLS];  /* -1: of a recovered VM whose owner has not come back */
 	int stats_fds[KVMATTR_N_VTLS]; /* KVM's statistics of the views; -1: there are none */
 	struct ram ram_known;          /* for whoever looks */
+	struct vm_shape *shape;        /* the same */
 	struct wire_ram *ram;          /* to be added when the probe is through */
 	uint32_t n_ram;
 	unsigned int n_ram_updates; /* of the registration, under way */

@@ -13,6 +13,7 @@
 #include "session.h"
 #include "view-fds.h"
 #include "vm-events.h"
+#include "vm-shape.h"
 #include "vm-snapshot.h"
 
 #include <assert.h>
@@ -377,6 +378,7 @@ static void free_rest(struct hosted_vm *hosted)
 	turn_end(&hosted->daemon->turns, &hosted->share);
 	users_release(&hosted->daemon->users, &hosted->charge);
 	vm_events_free(hosted->events);
+	vm_shape_free(hosted->shape);
 	LIST_REMOVE(hosted, list);
 	free(hosted);
 }

@@ -6,6 +6,7 @@
 #include "method-words.h"
 #include "methods.h"
 #include "session.h"
+#include "vm-shape.h"
 
 #include <json-c/json.h>
 
@@ -71,61 +72,6 @@ static void method_vm_list(const struct method_call *call, struct jsonrpc_answer
 	}
 }
 
-/* How much RAM there is and where: the first ranges of it, and where it begins and ends. */
-static void put_ram(struct json_object *object, struct hosted_vm *hosted)
-{
-	const struct policy *policy = vm_policy(hosted->vm);
-	const struct ram *ram = ram_look(&hosted->ram_known, policy);
-	const struct kvmattr_range *extent = &ram->extent;
-	struct json_object *ranges;
-
-	json_put_number(object, "pages", policy->n_ram_pages);
-	json_put_number(object, "private_pages", policy->n_private_pages);
-	json_put_address(object, "start", extent->gfn << KVMATTR_PAGE_SHIFT);
-	json_put_address(object, "end", (extent->gfn + extent->n_pages) << KVMATTR_PAGE_SHIFT);
-	ranges = json_put_new_array(object, "ranges");
-	for (unsigned int i = 0; i < ram->n_ranges; i++) {
-		struct json_object *range = json_put_next(ranges);
-
-		json_put_address(range, "gpa", ram->ranges[i].gfn << KVMATTR_PAGE_SHIFT);
-		json_put_number(range, "pages", ram->ranges[i].n_pages);
-	}
-	json_put_boolean(object, "more", ram->has_more);
-}
-
-static void put_views(struct json_object *views, const struct policy *policy)
-{
-	for (unsigned int i = 0; i < policy->n_views; i++) {
-		struct json_object *view = json_put_next(views);
-		const struct dialect *dialect = &policy->views[i].dialect;
-		const char *abi = kvmattr_abi_name(dialect->abi);
-
-		json_put_number(view, "vtl", policy->views[i].vtl);
-		json_put_text(view, "abi", abi ? abi : "unknown");
-		json_put_address(view, "supported", dialect->supported);
-	}
-}
-
-static void put_layers(struct json_object *layers, const struct policy *policy)
-{
-	for (unsigned int k = 1; k < KVMATTR_N_VTLS; k++) {
-		const struct layer *layer = &policy->layers[k];
-		struct json_object *object, *restricts;
-
-		if (!layer->enabled)
-			continue;
-		object = json_put_next(layers);
-		json_put_number(object, "layer", k);
-		json_put_boolean(object, "mbec", layer->mbec);
-		json_put_text(object, "default",
-			      kvmattr_protection_name(layer->default_protection));
-		restricts = json_put_new_array(object, "restricts");
-		for (unsigned int i = 0; i < policy->n_views; i++)
-			if (policy->views[i].vtl < k)
-				json_put_next_number(restricts, policy->views[i].vtl);
-	}
-}
-
 static const char *session_state_name(const struct session *session)
 {
 	static const char *const names[] = {
@@ -173,33 +119,32 @@ static void put_sessions(struct json_object *sessions, const struct hosted_vm *h
 static void method_vm_get(const struct method_call *call, struct jsonrpc_answer *answer)
 {
 	struct hosted_vm *hosted = method_vm(call, "vm");
-	const struct policy *policy = vm_policy(hosted->vm);
 	struct json_object *result = method_result(answer);
 
 	put_at_a_glance(result, hosted);
-	put_ram(json_put_new(result, "ram"), hosted);
-	put_views(json_put_new_array(result, "views"), policy);
-	put_layers(json_put_new_array(result, "layers"), policy);
+	vm_shape_put_ram(hosted, result);
+	vm_shape_put_views(hosted, result);
+	vm_shape_put_layers(hosted, result);
 	put_sessions(json_put_new_array(result, "sessions"), hosted);
 	json_put_number(result, "memory_bytes", vm_memory(hosted->vm));
 }
 
 static void method_vm_views(const struct method_call *call, struct jsonrpc_answer *answer)
 {
-	const struct hosted_vm *hosted = method_vm(call, "vm");
+	struct hosted_vm *hosted = method_vm(call, "vm");
 	struct json_object *result = method_result(answer);
 
 	json_put_text(result, "vm", hosted->name);
-	put_views(json_put_new_array(result, "views"), vm_policy(hosted->vm));
+	vm_shape_put_views(hosted, result);
 }
 
 static void method_vm_layers(const struct method_call *call, struct jsonrpc_answer *answer)
 {
-	const struct hosted_vm *hosted = method_vm(call, "vm");
+	struct hosted_vm *hosted = method_vm(call, "vm");
 	struct json_object *result = method_result(answer);
 
 	json_put_text(result, "vm", hosted->name);
-	put_layers(json_put_new_array(result, "layers"), vm_policy(hosted->vm));
+	vm_shape_put_layers(hosted, result);
 }
 
 static void method_vm_sessions(const struct method_call *call, struct jsonrpc_answer *answer)

@@ -157,6 +157,50 @@ START_TEST(vm_get_says_all_about_one_vm)
 }
 END_TEST
 
+static void expect_json(struct json_object *object, const char *text)
+{
+	ck_assert_str_eq(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN), text);
+}
+
+static void expect_shape(unsigned int n_pages, unsigned int n_private, const char *layers)
+{
+	struct json_object *vm = control_call(control, "vm.get", "{\"vm\":\"guest\"}");
+	struct json_object *list = control_call(control, "vm.layers", "{\"vm\":\"guest\"}");
+	char ram[256];
+
+	snprintf(ram, sizeof(ram),
+		 "{\"pages\":%u,\"private_pages\":%u,\"start\":\"0x0\",\"end\":\"0x%x\","
+		 "\"ranges\":[{\"gpa\":\"0x0\",\"pages\":%u}],\"more\":false}",
+		 n_pages, n_private, n_pages * (unsigned int)KVMATTR_PAGE_SIZE, n_pages);
+	expect_json(json_at(vm, "ram"), ram);
+	expect_json(json_at(vm, "layers"), layers);
+	expect_json(json_at(list, "layers"), layers);
+	json_object_put(vm);
+	json_object_put(list);
+}
+
+#define LAYER(is_mbec) "[{\"layer\":1,\"mbec\":" is_mbec ",\"default\":\"rwx\",\"restricts\":[0]}]"
+
+/* One thing after the other: what is kept of it is printed anew for each. */
+START_TEST(vm_get_tells_of_ram_and_layers_as_they_are_now)
+{
+	const struct kvmattr_range more = { 4096, 16 };
+
+	for (int i = 0; i < 2; i++)
+		expect_shape(4096, 10, LAYER("false"));
+	expect_ok(agent, set_visibility_of(agent, 1, 200, 4));
+	expect_shape(4096, 14, LAYER("false"));
+	expect_ok(guest->owner, kvmattr_add_ram(guest->owner, &more, 1, 0, NULL));
+	expect_shape(4112, 14, LAYER("false"));
+	expect_ok(agent, kvmattr_reset_layer(agent, 1));
+	expect_shape(4112, 14, "[]");
+	expect_ok(agent, kvmattr_enable_layer(agent, 1, KVMATTR_RWX, 1));
+	expect_shape(4112, 14, LAYER("true"));
+	expect_ok(guest->owner, kvmattr_remove_ram(guest->owner, &more, 1, NULL));
+	expect_shape(4096, 14, LAYER("true"));
+}
+END_TEST
+
 static void expect_part_of_vm_get(const char *method, const char *part)
 {
 	struct json_object *all = control_call(control, "vm.get", "{\"vm\":\"guest\"}");
@@ -529,6 +573,7 @@ int main(void)
 	tcase_add_test(vms, daemon_get_says_what_was_configured_and_what_there_is);
 	tcase_add_test(vms, vm_list_has_every_vm_at_a_glance);
 	tcase_add_test(vms, vm_get_says_all_about_one_vm);
+	tcase_add_test(vms, vm_get_tells_of_ram_and_layers_as_they_are_now);
 	tcase_add_test(vms, vm_views_layers_and_sessions_are_those_of_vm_get);
 	tcase_add_test(vms, stats_get_counts_what_was_done);
 	tcase_add_checked_fixture(maps, start, stop);
