@@ -35,7 +35,7 @@ tests_bench_bench_observe_SOURCES = tests/bench/bench-observe.c \
 	tests/bench/bench-guest.c tests/bench/bench-guest.h \
 	tests/bench/observer.c tests/bench/observer.h \
 	tests/bench/samples.c tests/bench/samples.h
-tests_bench_bench_observe_LDADD = client/libsimvm.la client/libkvmattr.la -lpthread
+tests_bench_bench_observe_LDADD = client/libsimvm.la client/libkvmattr.la -lpthread -lm
 tests_bench_bench_restart_SOURCES = tests/bench/bench-restart.c \
 	tests/bench/bench-daemon.c tests/bench/bench-daemon.h \
 	tests/bench/bench-guest.c tests/bench/bench-guest.h \

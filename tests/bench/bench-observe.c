@@ -2,11 +2,13 @@
 /*
  * What looking costs those who are looked at, and how long who looks has to wait.
  *
- * First the boot trace through the real daemon, ten times as long as elsewhere, alone and with
- * 1,000 vm.get a second beside it: from one client, and from 64 in turn.  The peer is the trace
- * alone; the rounds alternate, and what counts is the median of their ratios.  How much of the
- * daemon's CPU a vm.get takes is told, too: it is what the trace lacks where the daemon is what
- * it waits for, and hardly depends on what else this machine does.
+ * First a long boot trace through the real daemon, now alone, and now with 1,000 vm.get a second
+ * beside it, from one client, and from 63 in turn.  The peer is the trace alone.  What of the
+ * difference is the machine's, whose CPUs all these processes share, tells the same client when it
+ * asks another daemon, which has nothing else to do.  This changes every tenth of a second, because
+ * machines do not stay as fast as they are for longer: each stretch that is looked at is compared
+ * with the two before and behind it, and what counts is the ratio of the means, with its standard
+ * error.
  *
  * Then daemon.get alone (the peer), while a batch of a million pages is under way, and while 100 MB
  * are answered to somebody who reads slowly.
@@ -21,6 +23,7 @@
 #include <kvmattr.h>
 
 #include <err.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -33,147 +36,224 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEFAULT_ROUNDS 9
+#define DEFAULT_ROUNDS 6
 #define MAX_ROUNDS     99
 #define PER_SECOND     1000u
-#define TRACE_PAGES    3000000
+#define TRACE_PAGES    40000000
+#define TRACE_RAM      "256G" /* has room for so many */
+#define STRETCH_US     100000
+#define MAX_STRETCHES  2000
 
-static struct bench_place place;
-static pid_t daemon_pid;
+static struct bench_place place, other_place;
 
 /* ---- The boot trace, looked at ------------------------------------------------------------- */
 
-enum watching { ALONE, ONE_CLIENT, MANY_CLIENTS, N_WATCHINGS };
+enum watching { ALONE, ONE_CLIENT, MANY_CLIENTS, OTHER_DAEMON, N_WATCHINGS };
+
+#define VM_GET(vm) \
+	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vm.get\",\"params\":{\"vm\":\"" vm "\"}}\n"
 
 static const struct {
 	const char *name;
+	const char *request;
 	unsigned int n_clients;
 } watchings[N_WATCHINGS] = {
-	[ALONE] = { "the trace alone (peer)", 0 },
-	[ONE_CLIENT] = { "1,000 vm.get a second, one client", 1 },
-	[MANY_CLIENTS] = { "the same from 64 clients", 64 },
+	[ALONE] = { "the trace alone (peer)", NULL, 0 },
+	[ONE_CLIENT] = { "1,000 vm.get a second, one client", VM_GET("simvm"), 1 },
+	[MANY_CLIENTS] = { "the same from 63 clients", VM_GET("simvm"), 63 },
+	[OTHER_DAEMON] = { "one client, of another daemon", VM_GET("bench"), 1 },
 };
 
-struct trace_run {
-	double rate;   /* pages a second */
-	double cpu_us; /* of the daemon */
-	size_t n_asked;
+/* Of a trace, from one look at how far it is to the next. */
+struct stretch {
+	enum watching watching;
+	double rate; /* protections of a page a second */
 	struct observations seen;
 };
 
-static double daemon_cpu_us(void)
-{
-	struct timespec used;
-	clockid_t clock;
+static struct stretch stretches[MAX_STRETCHES];
+static size_t n_stretches;
 
-	if (clock_getcpuclockid(daemon_pid, &clock) || clock_gettime(clock, &used) < 0)
-		errx(EXIT_FAILURE, "the daemon is gone");
-	return (double)used.tv_sec * 1e6 + (double)used.tv_nsec / 1e3;
+struct progress {
+	double us; /* when */
+	double n;  /* elements of updates in force */
+};
+
+/* Of the trace's VM, which may not be there yet, or any more. */
+static struct progress look(int control)
+{
+	static const char request[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"stats.get\","
+				      "\"params\":{\"vm\":\"simvm\"}}\n";
+	static const char member[] = "\"elements\":";
+	static char answer[65536];
+	const char *elements;
+	size_t n = 0;
+	ssize_t got;
+
+	if (send(control, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request))
+		err(EXIT_FAILURE, "cannot send to the daemon");
+	do {
+		got = recv(control, answer + n, sizeof(answer) - 1 - n, 0);
+		if (got <= 0)
+			err(EXIT_FAILURE, "the daemon does not answer");
+		n += (size_t)got;
+	} while (answer[n - 1] != '\n');
+	answer[n] = '\0';
+	elements = strstr(answer, member);
+	return (struct progress){ .us = samples_now_us(),
+				  .n = elements ? strtod(elements + strlen(member), NULL) : 0 };
 }
 
-/* kvmattr-simvm's report has the rate. */
-static double play_trace(const char *simvm)
+/* Returns whether the trace went on all the time. */
+static bool measure_stretch(struct observer *observer, int control, enum watching watching,
+			    struct stretch *ret)
+{
+	unsigned int n_clients = watchings[watching].n_clients;
+	struct progress first, last;
+
+	if (n_clients)
+		observer_start(observer, watchings[watching].request, n_clients, PER_SECOND);
+	first = look(control);
+	usleep(STRETCH_US);
+	last = look(control);
+	*ret = (struct stretch){ .watching = watching,
+				 .rate = (last.n - first.n) / (last.us - first.us) * 1e6 };
+	if (n_clients)
+		ret->seen = observer_stop(observer);
+	return first.n > 0 && last.n > first.n;
+}
+
+/*
+ * One trace, from when its updates have begun: alone, looked at in one way, alone, looked at in the
+ * next, and so on.  What its end cut is left out.
+ */
+static void measure_round(const char *simvm, struct observer *const observers[], int control)
 {
 	char command[512], line[256];
-	double rate = 0;
+	bool goes_on = true;
 	FILE *report;
 
-	snprintf(command, sizeof(command), "'%s' --runtime-dir '%s' --pages %d --progress never",
-		 simvm, place.runtime_dir, TRACE_PAGES);
+	snprintf(command, sizeof(command),
+		 "'%s' --runtime-dir '%s' --ram " TRACE_RAM " --pages %d --progress never", simvm,
+		 place.runtime_dir, TRACE_PAGES);
 	report = popen(command, "r");
 	if (!report)
 		err(EXIT_FAILURE, "%s", simvm);
+	do
+		usleep(1000);
+	while (look(control).n < TRACE_PAGES / 40.);
+	for (unsigned int i = 0; goes_on; i++) {
+		enum watching watching = i % 2 ? ONE_CLIENT + i / 2 % (N_WATCHINGS - 1) : ALONE;
+
+		if (n_stretches == MAX_STRETCHES)
+			errx(EXIT_FAILURE, "a trace has no end");
+		goes_on = measure_stretch(observers[watching], control, watching,
+					  &stretches[n_stretches++]);
+	}
+	/* the last one that was whole may be the one in which the last update was sent */
+	n_stretches -= 2;
+	stretches[n_stretches - 1].watching = ALONE;
 	while (fgets(line, sizeof(line), report))
-		if (sscanf(line, "Pages a second %lf", &rate) == 1)
-			continue;
-	if (pclose(report) || rate <= 0)
+		continue;
+	if (pclose(report) || strcmp(line, "0 pages differ\n"))
 		errx(EXIT_FAILURE, "the trace has failed: %s", command);
-	return rate;
 }
 
-static void run_trace(const char *simvm, struct observer *observer, unsigned int n_clients,
-		      struct trace_run *ret)
-{
-	static const char request[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vm.get\","
-				      "\"params\":{\"vm\":\"simvm\"}}\n";
-
-	ret->cpu_us = -daemon_cpu_us();
-	if (n_clients)
-		observer_start(observer, request, n_clients, PER_SECOND);
-	ret->rate = play_trace(simvm);
-	if (n_clients)
-		ret->seen = observer_stop(observer);
-	ret->cpu_us += daemon_cpu_us();
-}
-
-/* All rounds' answers together. */
-static struct observations join(struct trace_run *runs, unsigned int n)
+/* All answers of that watching together, sorted. */
+static struct observations join(enum watching watching)
 {
 	struct observations all = { .n = 0 };
 
-	for (unsigned int i = 0; i < n; i++)
-		all.n += runs[i].seen.n;
+	for (size_t i = 0; i < n_stretches; i++)
+		if (stretches[i].watching == watching)
+			all.n += stretches[i].seen.n;
 	all.us = calloc(all.n + 1, sizeof(*all.us));
 	if (!all.us)
 		err(EXIT_FAILURE, "no memory");
 	all.n = 0;
-	for (unsigned int i = 0; i < n; i++) {
-		if (runs[i].seen.n)
-			memcpy(all.us + all.n, runs[i].seen.us, runs[i].seen.n * sizeof(*all.us));
-		all.n += runs[i].seen.n;
-		free(runs[i].seen.us);
+	for (size_t i = 0; i < n_stretches; i++) {
+		const struct observations *seen = &stretches[i].seen;
+
+		if (stretches[i].watching != watching || !seen->n)
+			continue;
+		memcpy(all.us + all.n, seen->us, seen->n * sizeof(*all.us));
+		all.n += seen->n;
 	}
 	samples_sort(all.us, all.n);
 	return all;
 }
 
-static void tell_watching(enum watching watching, struct trace_run (*runs)[MAX_ROUNDS],
-			  unsigned int n_rounds)
+/*
+ * How the rates of stretches compare with those before and behind them; the standard error of a
+ * ratio of means.
+ */
+static double ratio_of(const double *rates, const double *peers, size_t n, double *ret_error)
 {
-	double rates[MAX_ROUNDS], ratios[MAX_ROUNDS], costs[MAX_ROUNDS];
-	struct observations all;
+	double sum = 0, peers_sum = 0, squares = 0, ratio;
 
-	for (unsigned int i = 0; i < n_rounds; i++) {
-		const struct trace_run *run = &runs[watching][i];
-
-		rates[i] = run->rate;
-		ratios[i] = run->rate / runs[ALONE][i].rate;
-		if (run->seen.n_asked)
-			costs[i] =
-				(run->cpu_us - runs[ALONE][i].cpu_us) / (double)run->seen.n_asked;
+	for (size_t i = 0; i < n; i++) {
+		sum += rates[i];
+		peers_sum += peers[i];
 	}
-	printf("  %-34s %7.2f", watchings[watching].name, samples_median(rates, n_rounds) / 1e6);
+	ratio = sum / peers_sum;
+	for (size_t i = 0; i < n; i++)
+		squares += (rates[i] - ratio * peers[i]) * (rates[i] - ratio * peers[i]);
+	*ret_error = sqrt(squares / (double)(n - 1) * (double)n) / peers_sum;
+	return ratio;
+}
+
+static void tell_watching(enum watching watching)
+{
+	static double rates[MAX_STRETCHES], peers[MAX_STRETCHES];
+	struct observations all;
+	double ratio, error;
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_stretches; i++) {
+		if (stretches[i].watching != watching)
+			continue;
+		if (watching != ALONE)
+			peers[n] = (stretches[i - 1].rate + stretches[i + 1].rate) / 2;
+		rates[n++] = stretches[i].rate;
+	}
 	if (watching == ALONE) {
-		printf("\n");
+		printf("  %-34s %7.2f\n", watchings[watching].name, samples_median(rates, n) / 1e6);
 		return;
 	}
-	all = join(runs[watching], n_rounds);
-	printf(" %8.3f %8.1f %9.2f %9.2f\n", samples_median(ratios, n_rounds),
-	       samples_median(costs, n_rounds), samples_quantile(all.us, all.n, 0.5) / 1e3,
+	ratio = ratio_of(rates, peers, n, &error);
+	all = join(watching);
+	/* sorts them */
+	printf("  %-34s %7.2f", watchings[watching].name, samples_median(rates, n) / 1e6);
+	printf(" %7.3f +- %5.3f %9.2f %9.2f\n", ratio, error,
+	       samples_quantile(all.us, all.n, 0.5) / 1e3,
 	       samples_quantile(all.us, all.n, 0.99) / 1e3);
 	free(all.us);
 }
 
 static void measure_trace(const char *simvm, unsigned int n_rounds)
 {
-	static struct trace_run runs[N_WATCHINGS][MAX_ROUNDS];
-	struct observer *observer = observer_connect(&place, watchings[MANY_CLIENTS].n_clients);
+	struct observer *here = observer_connect(&place, watchings[MANY_CLIENTS].n_clients);
+	struct observer *there = observer_connect(&other_place, 1);
+	struct observer *const observers[N_WATCHINGS] = {
+		[ONE_CLIENT] = here,
+		[MANY_CLIENTS] = here,
+		[OTHER_DAEMON] = there,
+	};
+	int control = observer_dial(&place);
 
-	/* each comes first as often as the others */
 	for (unsigned int i = 0; i < n_rounds; i++)
-		for (unsigned int j = 0; j < N_WATCHINGS; j++) {
-			unsigned int watching = (i + j) % N_WATCHINGS;
-
-			run_trace(simvm, observer, watchings[watching].n_clients,
-				  &runs[watching][i]);
-		}
-	observer_free(observer);
-	printf("the boot trace, %d protections, looked at; medians of %u alternating rounds\n",
-	       TRACE_PAGES, n_rounds);
-	printf("  %-34s %7s %8s %8s %9s %9s\n", "", "M", "ratio", "daemon's", "an answer", "");
-	printf("  %-34s %7s %8s %8s %9s %9s\n", "", "pages/s", "", "us each", "p50, ms", "p99, ms");
+		measure_round(simvm, observers, control);
+	close(control);
+	observer_free(here);
+	observer_free(there);
+	printf("the boot trace, %d protections in each of %u rounds, looked at every other %d ms\n",
+	       TRACE_PAGES, n_rounds, STRETCH_US / 1000);
+	printf("  %-34s %7s %16s %9s %9s\n", "", "M", "ratio", "an answer", "");
+	printf("  %-34s %7s %16s %9s %9s\n", "", "pages/s", "+- std. error", "p50, ms", "p99, ms");
 	for (unsigned int watching = 0; watching < N_WATCHINGS; watching++)
-		tell_watching(watching, runs, n_rounds);
+		tell_watching(watching);
+	for (size_t i = 0; i < n_stretches; i++)
+		free(stretches[i].seen.us);
 }
 
 /* ---- daemon.get beside something large ----------------------------------------------------- */
@@ -227,18 +307,15 @@ static void read_slowly(void *context)
 	static const char call[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"map.effective\","
 				   "\"params\":{\"vm\":\"bench\",\"vtl\":0,\"limit\":1024}}";
 	static char request[1000 * sizeof(call) + 3], piece[65536];
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = observer_dial(&place);
 	size_t n = 0;
 	ssize_t got;
 
 	(void)context;
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", place.control_socket);
 	for (unsigned int i = 0; i < 1000; i++)
 		n += (size_t)sprintf(request + n, "%c%s", i ? ',' : '[', call);
 	n += (size_t)sprintf(request + n, "]\n");
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    send(fd, request, n, MSG_NOSIGNAL) != (ssize_t)n)
+	if (send(fd, request, n, MSG_NOSIGNAL) != (ssize_t)n)
 		err(EXIT_FAILURE, "%s", place.control_socket);
 	answer_size = 0;
 	do {
@@ -293,13 +370,22 @@ static void measure_statuses(void)
 int main(int argc, char **argv)
 {
 	int n_rounds = argc == 4 ? atoi(argv[3]) : DEFAULT_ROUNDS;
+	pid_t daemon_pid, other_pid;
+	struct bench_guest guest;
 
 	if (argc < 3 || argc > 4 || n_rounds < 1 || n_rounds > MAX_ROUNDS)
 		errx(2, "usage: bench-observe KVMATTRD KVMATTR-SIMVM [ROUNDS]");
 	bench_place_make(&place);
+	bench_place_make(&other_place);
 	daemon_pid = bench_daemon_start(&place, argv[1], NULL, NULL);
+	other_pid = bench_daemon_start(&other_place, argv[1], NULL, NULL);
 	bench_daemon_await(&place);
+	bench_daemon_await(&other_place);
+	bench_guest_start(&guest, &other_place, RAM_PAGES, NULL);
 	measure_trace(argv[2], (unsigned int)n_rounds);
+	bench_guest_end(&guest);
+	bench_daemon_end(other_pid, SIGTERM);
+	bench_place_remove(&other_place);
 	measure_statuses();
 	bench_daemon_end(daemon_pid, SIGTERM);
 	bench_place_remove(&place);

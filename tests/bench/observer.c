@@ -148,14 +148,14 @@ static void watch(struct observer *observer, int fd, struct client *client)
 		err(EXIT_FAILURE, "epoll_ctl");
 }
 
-static int connect_to(const char *path)
+int observer_dial(const struct bench_place *place)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", place->control_socket);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		err(EXIT_FAILURE, "%s", path);
+		err(EXIT_FAILURE, "%s", place->control_socket);
 	return fd;
 }
 
@@ -172,7 +172,7 @@ struct observer *observer_connect(const struct bench_place *place, unsigned int 
 	for (observer->n_connected = 0; observer->n_connected < n_clients;) {
 		struct client *client = &observer->clients[observer->n_connected++];
 
-		client->socket = connect_to(place->control_socket);
+		client->socket = observer_dial(place);
 		watch(observer, client->socket, client);
 	}
 	return observer;

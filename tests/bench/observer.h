@@ -14,6 +14,9 @@
 
 #include <stddef.h>
 
+/* A connection to the control socket; the caller's to close. */
+int observer_dial(const struct bench_place *place);
+
 struct observer;
 
 /* As many clients as will ever take turns: whoever leaves may not have been seen off by the daemon
