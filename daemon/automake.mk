@@ -110,6 +110,7 @@ daemon_libserve_la_SOURCES = \
 	daemon/serve/session-receive.c \
 	daemon/serve/session-requests.c \
 	daemon/serve/session-resume.c daemon/serve/session-resume.h \
+	daemon/serve/session-told.c daemon/serve/session-told.h \
 	daemon/serve/session.c daemon/serve/session.h \
 	daemon/serve/thread.c \
 	daemon/serve/thread.h \

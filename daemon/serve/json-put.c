@@ -99,9 +99,9 @@ struct json_object *json_put_new_array(struct json_object *object, const char *n
 	return made;
 }
 
-static void put_last(struct json_object *array, struct json_object *value)
+void json_put_next_made(struct json_object *array, struct json_object *made)
 {
-	if (json_object_array_add(array, value) < 0)
+	if (json_object_array_add(array, made) < 0)
 		json_put_there(NULL);
 }
 
@@ -109,18 +109,18 @@ struct json_object *json_put_next(struct json_object *array)
 {
 	struct json_object *made = json_put_there(json_object_new_object());
 
-	put_last(array, made);
+	json_put_next_made(array, made);
 	return made;
 }
 
 void json_put_next_text(struct json_object *array, const char *text)
 {
-	put_last(array, new_text(text));
+	json_put_next_made(array, new_text(text));
 }
 
 void json_put_next_number(struct json_object *array, uint64_t number)
 {
-	put_last(array, json_put_there(json_object_new_uint64(number)));
+	json_put_next_made(array, json_put_there(json_object_new_uint64(number)));
 }
 
 struct json_printed json_print(struct json_object *object)

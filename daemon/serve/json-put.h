@@ -33,6 +33,8 @@ struct json_object *json_put_new(struct json_object *object, const char *name);
 struct json_object *json_put_new_array(struct json_object *object, const char *name);
 /* A new object at the end of an array; it stays the array's. */
 struct json_object *json_put_next(struct json_object *array);
+/* One that was made elsewhere; it is the array's from then on. */
+void json_put_next_made(struct json_object *array, struct json_object *made);
 void json_put_next_text(struct json_object *array, const char *text);
 void json_put_next_number(struct json_object *array, uint64_t number);
 

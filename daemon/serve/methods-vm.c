@@ -6,6 +6,7 @@
 #include "method-words.h"
 #include "methods.h"
 #include "session.h"
+#include "session-told.h"
 #include "vm-shape.h"
 
 #include <json-c/json.h>
@@ -72,48 +73,12 @@ static void method_vm_list(const struct method_call *call, struct jsonrpc_answer
 	}
 }
 
-static const char *session_state_name(const struct session *session)
-{
-	static const char *const names[] = {
-		[SESSION_CONNECTED] = "connected",
-		[SESSION_DETACHED] = "detached",
-		[SESSION_RESTARTING] = "restarting",
-		[SESSION_CLOSED] = "closed",
-	};
-
-	return names[session->state];
-}
-
-static void put_session(struct json_object *object, const struct session *session)
-{
-	json_put_number(object, "id", session->id);
-	json_put_text(object, "role", session->actor.is_owner ? "owner" : "agent");
-	if (session->actor.is_owner) {
-		json_put(object, "vtl", NULL);
-	} else {
-		struct json_object *rights;
-
-		json_put_number(object, "vtl", session->actor.vtl);
-		rights = json_put_new_array(object, "rights");
-		if (session->actor.rights & WIRE_RIGHT_VISIBILITY)
-			json_put_next_text(rights, "visibility");
-	}
-	json_put_text(object, "peer", session->peer);
-	json_put_integer(object, "pid", session->pid);
-	json_put_number(object, "uid", session->uid);
-	json_put_text(object, "state", session_state_name(session));
-	json_put_boolean(object, "connected", session->socket >= 0);
-	json_put_number(object, "in_flight", session->n_unsettled);
-	json_put_number(object, "last_seqno", session->last_seqno);
-	json_put_number(object, "messages", session->n_messages);
-}
-
 static void put_sessions(struct json_object *sessions, const struct hosted_vm *hosted)
 {
-	const struct session *session;
+	struct session *session;
 
 	TAILQ_FOREACH (session, &hosted->sessions, list)
-		put_session(json_put_next(sessions), session);
+		json_put_next_made(sessions, session_told(session));
 }
 
 static void method_vm_get(const struct method_call *call, struct jsonrpc_answer *answer)

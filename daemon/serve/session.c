@@ -8,6 +8,7 @@
 #include "hosted-vm.h"
 #include "memory.h"
 #include "refusals.h"
+#include "session-told.h"
 #include "vm-events.h"
 
 #include <errno.h>
@@ -433,6 +434,7 @@ static void session_free(struct session *session)
 		close(session->unsent_fd);
 	free(session->unsent);
 	free(session->failures);
+	session_told_free(session->told);
 	free(session);
 }
 

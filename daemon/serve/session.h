@@ -77,6 +77,8 @@ struct session {
 	uint32_t begun_n_total; /* of its elements */
 	struct wire_update begun;
 
+	struct session_told *told; /* for whoever looks; NULL: nobody has */
+
 	void *unsent; /* a reply that the socket did not take yet; the peer is not read meanwhile */
 	size_t unsent_size;
 	int unsent_fd; /* goes with it, or -1 */

@@ -201,6 +201,39 @@ START_TEST(vm_get_tells_of_ram_and_layers_as_they_are_now)
 }
 END_TEST
 
+/* Of the agent's session, in an answer. */
+static struct json_object *session_of_agent(struct json_object *answer)
+{
+	struct json_object *sessions = json_at(answer, "sessions"), *found = NULL;
+
+	for (size_t i = 0; i < json_object_array_length(sessions); i++)
+		if (!strcmp(json_text_at(json_object_array_get_idx(sessions, i), "role"), "agent"))
+			found = json_object_array_get_idx(sessions, i);
+	ck_assert_ptr_nonnull(found);
+	return found;
+}
+
+START_TEST(vm_get_tells_of_sessions_as_they_are_now)
+{
+	for (int i = 0; i < 3; i++) {
+		struct json_object *vm = control_call(control, "vm.get", "{\"vm\":\"guest\"}");
+		struct json_object *list =
+			control_call(control, "vm.sessions", "{\"vm\":\"guest\"}");
+		struct json_object *session = session_of_agent(vm);
+
+		ck_assert_int_eq(json_number_at(session, "last_seqno"), 4 + i);
+		/* HELLO, and one for each update */
+		ck_assert_int_eq(json_number_at(session, "messages"), 5 + i);
+		ck_assert_int_eq(json_number_at(session, "in_flight"), 0);
+		ck_assert_str_eq(json_object_to_json_string(session),
+				 json_object_to_json_string(session_of_agent(list)));
+		json_object_put(vm);
+		json_object_put(list);
+		expect_ok(agent, protect_range(agent, 1, KVMATTR_R, 200 + i, 1));
+	}
+}
+END_TEST
+
 static void expect_part_of_vm_get(const char *method, const char *part)
 {
 	struct json_object *all = control_call(control, "vm.get", "{\"vm\":\"guest\"}");
@@ -574,6 +607,7 @@ int main(void)
 	tcase_add_test(vms, vm_list_has_every_vm_at_a_glance);
 	tcase_add_test(vms, vm_get_says_all_about_one_vm);
 	tcase_add_test(vms, vm_get_tells_of_ram_and_layers_as_they_are_now);
+	tcase_add_test(vms, vm_get_tells_of_sessions_as_they_are_now);
 	tcase_add_test(vms, vm_views_layers_and_sessions_are_those_of_vm_get);
 	tcase_add_test(vms, stats_get_counts_what_was_done);
 	tcase_add_checked_fixture(maps, start, stop);
