@@ -5,8 +5,8 @@
 #include "json-put.h"
 #include "method-words.h"
 #include "methods.h"
-#include "session.h"
 #include "session-told.h"
+#include "session.h"
 #include "vm-shape.h"
 
 #include <json-c/json.h>

@@ -24,7 +24,6 @@
 
 #include <err.h>
 #include <math.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,7 +31,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -123,6 +121,25 @@ static bool measure_stretch(struct observer *observer, int control, enum watchin
 	return first.n > 0 && last.n > first.n;
 }
 
+static void drop_last(void)
+{
+	if (n_stretches < 2)
+		errx(EXIT_FAILURE, "the trace is too short");
+	free(stretches[--n_stretches].seen.us);
+}
+
+/* Until its updates have begun. */
+static void await_trace(int control)
+{
+	double start_us = samples_now_us();
+
+	while (look(control).n < TRACE_PAGES / 40.) {
+		if (samples_now_us() - start_us > 60e6)
+			errx(EXIT_FAILURE, "the trace does not begin");
+		usleep(1000);
+	}
+}
+
 /*
  * One trace, from when its updates have begun: alone, looked at in one way, alone, looked at in the
  * next, and so on.  What its end cut is left out.
@@ -139,9 +156,7 @@ static void measure_round(const char *simvm, struct observer *const observers[],
 	report = popen(command, "r");
 	if (!report)
 		err(EXIT_FAILURE, "%s", simvm);
-	do
-		usleep(1000);
-	while (look(control).n < TRACE_PAGES / 40.);
+	await_trace(control);
 	for (unsigned int i = 0; goes_on; i++) {
 		enum watching watching = i % 2 ? ONE_CLIENT + i / 2 % (N_WATCHINGS - 1) : ALONE;
 
@@ -151,8 +166,10 @@ static void measure_round(const char *simvm, struct observer *const observers[],
 					  &stretches[n_stretches++]);
 	}
 	/* the last one that was whole may be the one in which the last update was sent */
-	n_stretches -= 2;
-	stretches[n_stretches - 1].watching = ALONE;
+	drop_last();
+	drop_last();
+	if (stretches[n_stretches - 1].watching != ALONE)
+		drop_last();
 	while (fgets(line, sizeof(line), report))
 		continue;
 	if (pclose(report) || strcmp(line, "0 pages differ\n"))
